@@ -1,0 +1,84 @@
+"""Fixtures for every test: drawn pictures, a folder for files, and three people."""
+
+import io
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ml_model import phantom
+
+# The server of browser tests and Playwright share a thread with an event loop.
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+
+
+@pytest.fixture(autouse=True)
+def own_storage(settings, tmp_path: Path) -> None:
+    """Files that a test stores lie in a folder of its own; throttles and limits are as a fresh clone has them."""
+    settings.MEDIA_ROOT = str(tmp_path / "media")
+    settings.ANONYMOUS_UPLOADS = True
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def forget_throttling() -> None:
+    from django.core.cache import cache
+
+    cache.clear()
+
+
+@pytest.fixture
+def xray() -> Callable[..., bytes]:
+    """Draws a phantom chest X-ray as a picture file: `xray("PNG", opacity=1, quality=90)`."""
+
+    def make(file_format: str = "JPEG", *, size: tuple[int, int] = (640, 560), opacity=0.0, seed=0, **options) -> bytes:
+        file = io.BytesIO()
+        phantom.draw(*size, opacity=opacity, seed=seed).save(file, file_format, **options)
+        return file.getvalue()
+
+    return make
+
+
+def _user(name: str, **fields):
+    from django.contrib.auth import get_user_model
+
+    return get_user_model().objects.create_user(username=name, password="secret of " + name, **fields)
+
+
+@pytest.fixture
+def alice(db):
+    """Owns uploads."""
+    return _user("alice")
+
+
+@pytest.fixture
+def bob(db):
+    """Staff who reviews."""
+    return _user("bob", is_staff=True, is_superuser=True)
+
+
+@pytest.fixture
+def charlie(db):
+    """Must see nothing of the others."""
+    return _user("charlie")
+
+
+@pytest.fixture(scope="session")
+def xray_data() -> Path:
+    """The folder of real pictures, see README."""
+    folder = os.environ.get("XRAY_DATA")
+    if not folder:
+        pytest.skip("needs real X-rays: set XRAY_DATA to the folder that holds chest_xray/ and originals/")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict) -> dict:
+    """Playwright uses the system's Chromium; nothing is downloaded."""
+    for command in ("chromium", "chromium-browser", "google-chrome"):
+        if found := shutil.which(command):
+            flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
+            return {**browser_type_launch_args, "executable_path": found, "args": flags}
+    pytest.skip("needs Chromium: apt-get install chromium")

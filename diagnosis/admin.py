@@ -1,0 +1,85 @@
+"""Past predictions for staff: to find and to look at. Nothing here alters what happened."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from diagnosis import services
+from diagnosis.models import Prediction
+
+
+@admin.register(Prediction)
+class PredictionAdmin(admin.ModelAdmin):
+    list_display = ["small_xray", "file_name", "label", "percent", "created", "model_version", "owner"]
+    list_display_links = ["small_xray", "file_name"]
+    list_filter = ["label", "created", "model_version", ("upload__owner", admin.RelatedOnlyFieldListFilter)]
+    list_select_related = ["upload__owner"]
+    list_per_page = 50
+    search_fields = ["upload__original_name", "upload__sha256", "upload__owner__username", "=id"]
+    search_help_text = _("File name, SHA-256, user name, or the identifier of a prediction")
+    date_hierarchy = "created"
+    ordering = ["-created", "-id"]
+    fieldsets = [
+        (None, {"fields": ["pictures", "label", "percent", "certainty"]}),
+        (_("Model"), {"fields": ["model_version", "operating_point", "threshold", "milliseconds"]}),
+        (_("Upload"), {"fields": ["file_name", "owner", "pixels", "bytes", "sha256", "created", "id"]}),
+    ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Prediction | None = None) -> list[str]:
+        return [str(name) for _title, options in self.get_fieldsets(request, obj) for name in options["fields"]]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Prediction | None = None) -> bool:
+        return False
+
+    # Deleting takes the upload along: a picture without its prediction could not be reached.
+
+    def delete_model(self, request: HttpRequest, obj: Prediction) -> None:
+        services.delete([obj.upload])
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Prediction]) -> None:
+        services.delete(prediction.upload for prediction in queryset.select_related("upload"))
+
+    @admin.display(description=_("X-ray"))
+    def small_xray(self, prediction: Prediction) -> SafeString:
+        return format_html(
+            '<img src="{}" width="64" height="64" loading="lazy" class="thumbnail" alt="">',
+            reverse("diagnosis:thumbnail", args=[prediction.pk]),
+        )
+
+    @admin.display(description=_("X-ray and heatmap"))
+    def pictures(self, prediction: Prediction) -> str:
+        return render_to_string("admin/diagnosis/prediction/pictures.html", {"prediction": prediction})
+
+    @admin.display(description=_("file name"), ordering="upload__original_name")
+    def file_name(self, prediction: Prediction) -> str:
+        return prediction.upload.original_name
+
+    @admin.display(description=_("probability"), ordering="probability")
+    def percent(self, prediction: Prediction) -> str:
+        return f"{prediction.probability_percent:.1f} %"
+
+    @admin.display(description=_("owner"), ordering="upload__owner__username", empty_value="visitor")
+    def owner(self, prediction: Prediction) -> Any:
+        return prediction.upload.owner
+
+    @admin.display(description=_("pixels"))
+    def pixels(self, prediction: Prediction) -> str:
+        return f"{prediction.upload.width} x {prediction.upload.height}"
+
+    @admin.display(description=_("bytes"))
+    def bytes(self, prediction: Prediction) -> int:
+        return prediction.upload.size
+
+    @admin.display(description="SHA-256")
+    def sha256(self, prediction: Prediction) -> str:
+        return prediction.upload.sha256

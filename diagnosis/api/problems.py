@@ -1,0 +1,76 @@
+"""Errors of the API in one shape: RFC 9457 problem details, with a short `code` for programs."""
+
+import math
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.http import Http404, HttpRequest, JsonResponse
+from rest_framework import exceptions
+from rest_framework.views import set_rollback
+
+from diagnosis import inference
+
+CONTENT_TYPE = "application/problem+json"
+
+
+class NoFile(exceptions.APIException):
+    status_code = 400
+    default_code = "no_file"
+    default_detail = "Send the X-ray as form-data under the key `file`."
+
+
+def is_api(request: HttpRequest) -> bool:
+    """Whether the address belongs to the API, and errors should be problem details."""
+    return request.path.startswith("/api/") or request.path.rstrip("/") == "/predict"
+
+
+def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> JsonResponse:
+    """A response that says what went wrong, to a program (`code`) and to a person (`detail`)."""
+    body = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }
+    return JsonResponse(body, status=status, content_type=CONTENT_TYPE, headers=headers)
+
+
+def too_large() -> JsonResponse:
+    """413 for a body that was not even read."""
+    return problem(413, "too_large", f"The request is too large: a file may have up to {settings.MAX_UPLOAD_MB:g} MB.")
+
+
+def as_problem(error: Exception, context: dict[str, Any]) -> JsonResponse | None:
+    """Django REST framework's exception handler. None lets Django treat an unforeseen error."""
+    set_rollback()
+    match error:
+        case inference.PictureError():
+            return problem(inference.HTTP_STATUS[error.code], error.code, str(error))
+        case inference.Unavailable():
+            return problem(503, "unavailable", inference.UNAVAILABLE)
+        case Http404():
+            return problem(404, "not_found", "There is nothing here that you may see.")
+        case PermissionDenied():
+            return problem(403, "permission_denied", "You may not do this.")
+        case SuspiciousOperation():
+            return problem(400, "bad_request", "The request could not be understood.")
+        case exceptions.APIException():
+            return _of_framework(error)
+    return None
+
+
+def _of_framework(error: exceptions.APIException) -> JsonResponse:
+    headers = {}
+    if isinstance(error, exceptions.Throttled):
+        headers["Retry-After"] = str(math.ceil(getattr(error, "wait", None) or 1))
+    if challenge := getattr(error, "auth_header", None):
+        headers["WWW-Authenticate"] = challenge
+    codes = error.get_codes()
+    code = codes if isinstance(codes, str) else "invalid"
+    if isinstance(error, exceptions.UnsupportedMediaType):
+        return problem(415, "unsupported_media_type", f"{error.detail} {NoFile.default_detail}")
+    detail = error.detail if isinstance(error.detail, str) else "; ".join(str(part) for part in error.detail)
+    return problem(error.status_code, code, str(detail), headers)

@@ -1,0 +1,37 @@
+"""System checks: what would keep the site from working is said before it serves."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core import checks
+
+from diagnosis import inference
+
+
+@checks.register()
+def model_bundle_is_readable(**kwargs: Any) -> list[checks.CheckMessage]:
+    """diagnosis.E001: the classifier of this process could not be opened."""
+    try:
+        inference.classifier()
+    except inference.Unavailable as error:
+        return [checks.Error(str(error), id="diagnosis.E001")]
+    return []
+
+
+@checks.register()
+def media_is_writable(**kwargs: Any) -> list[checks.CheckMessage]:
+    """diagnosis.E002: uploads could not be stored."""
+    try:
+        Path(settings.MEDIA_ROOT).mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.MEDIA_ROOT):
+            return []
+    except OSError as error:
+        return [
+            checks.Error(
+                f"X-rays cannot be stored in {settings.MEDIA_ROOT}: {error.strerror}.",
+                hint="Make the folder writable for this user, or set MEDIA_ROOT to another one.",
+                id="diagnosis.E002",
+            )
+        ]

@@ -1,0 +1,45 @@
+"""`manage.py train_model DATA_DIR`"""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from diagnosis import inference
+
+
+class Command(BaseCommand):
+    help = (
+        "Train the network on DATA_DIR/train/{NORMAL,PNEUMONIA} and make it the served one. "
+        "After an interruption, the same command goes on where it stopped."
+    )
+    # A missing or damaged bundle is what this command mends.
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("data_dir", type=Path, metavar="DATA_DIR")
+        parser.add_argument("--epochs", type=int, help="passes over the pictures")
+        parser.add_argument("--batch-size", type=int, help="pictures a step")
+        parser.add_argument("--learning-rate", type=float, help="its highest value")
+        parser.add_argument("--size", type=int, help="side of the network's input, pixels, a multiple of 32")
+        parser.add_argument("--validation-share", type=float, help="share of patients held out, 0 to 1")
+        parser.add_argument("--frozen-blocks", type=int, help="first blocks that keep their ImageNet weights")
+        parser.add_argument("--seed", type=int)
+        parser.add_argument("--from-scratch", action="store_true", help="start from random weights, not from ImageNet")
+        parser.add_argument(
+            "--output", type=Path, metavar="DIR", help="where the bundle goes; ml_model/trained if absent"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        names = ("epochs", "batch_size", "learning_rate", "size", "validation_share", "frozen_blocks", "seed")
+        settings = {name: options[name] for name in names if options[name] is not None}
+        if options["from_scratch"]:
+            settings |= {"pretrained": False, "frozen_blocks": 0}
+        try:
+            folder = inference.train(
+                options["data_dir"], root=options["output"], verbose=1 if self.stdout.isatty() else 2, **settings
+            )
+        except (inference.DataError, ValueError) as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(self.style.SUCCESS(f"The new model is {folder}"))
+        self.stdout.write(f"Measure it with: python manage.py evaluate_model {options['data_dir'] / 'test'}")

@@ -1,0 +1,30 @@
+"""What is refused before a request is read."""
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from diagnosis.api import problems
+
+# What a multipart body holds besides the files.
+_ENVELOPE = 1_000_000
+
+
+def limit_request_size(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Answer 413 to a body that announces more than the files it may carry, without receiving it."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        files = 1 if problems.is_api(request) else settings.MAX_FILES_PER_REQUEST
+        try:
+            announced = int(request.META.get("CONTENT_LENGTH") or 0)
+        except ValueError:
+            announced = 0
+        if announced <= files * settings.MAX_UPLOAD_MB * 1_000_000 + _ENVELOPE:
+            return get_response(request)
+        if problems.is_api(request):
+            return problems.too_large()
+        return render(request, "413.html", {"max_megabytes": settings.MAX_UPLOAD_MB}, status=413)
+
+    return middleware

@@ -1,0 +1,132 @@
+"""What is kept: uploads and the predictions made of them. The database refuses what cannot be true."""
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from diagnosis import inference
+
+
+def stored_file(instance: models.Model, name: str) -> str:
+    """Where a file of `instance` is stored: by the row's own key, never by the client's name."""
+    return f"{instance._meta.model_name}s/{str(instance.pk)[:2]}/{instance.pk}/{name}"
+
+
+class Upload(models.Model):
+    """A picture as somebody sent it: one row for each time it was sent."""
+
+    class Format(models.TextChoices):
+        JPEG = "JPEG", "JPEG"
+        PNG = "PNG", "PNG"
+        TIFF = "TIFF", "TIFF"
+        BMP = "BMP", "BMP"
+        WEBP = "WEBP", "WebP"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    file = models.FileField(_("file"), upload_to=stored_file)
+    thumbnail = models.FileField(_("thumbnail"), upload_to=stored_file)
+    sha256 = models.CharField("SHA-256", max_length=64, help_text=_("Of the file's bytes, in hexadecimal."))
+    original_name = models.CharField(_("file name"), max_length=255, help_text=_("As the sender called it."))
+    size = models.PositiveBigIntegerField(_("size"), help_text=_("Bytes."))
+    width = models.PositiveIntegerField(_("width"), help_text=_("Pixels, upright."))
+    height = models.PositiveIntegerField(_("height"), help_text=_("Pixels, upright."))
+    format = models.CharField(_("format"), max_length=8, choices=Format)
+    # A person's records are not deleted with the account by accident: PROTECT makes it a decision.
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="uploads", verbose_name=_("owner")
+    )
+    visitor = models.UUIDField(
+        _("visitor"), null=True, blank=True, help_text=_("Key of an anonymous visitor, kept in their session.")
+    )
+    created = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("upload")
+        verbose_name_plural = _("uploads")
+        indexes = [
+            # "Has this person sent the same picture before?", and their history.
+            models.Index(fields=["owner", "sha256"], condition=Q(owner__isnull=False), name="upload_of_owner"),
+            models.Index(fields=["visitor", "sha256"], condition=Q(visitor__isnull=False), name="upload_of_visitor"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(owner__isnull=False, visitor__isnull=True) | Q(owner__isnull=True, visitor__isnull=False),
+                name="upload_has_one_sender",
+            ),
+            models.CheckConstraint(condition=Q(sha256__regex=r"^[0-9a-f]{64}$"), name="upload_sha256_is_hex"),
+            models.CheckConstraint(condition=Q(size__gt=0, width__gt=0, height__gt=0), name="upload_is_not_empty"),
+            models.CheckConstraint(
+                condition=Q(format__in=["JPEG", "PNG", "TIFF", "BMP", "WEBP"]), name="upload_format_is_known"
+            ),
+            models.CheckConstraint(condition=~Q(file="") & ~Q(thumbnail=""), name="upload_has_its_files"),
+        ]
+
+    def __str__(self) -> str:
+        return self.original_name
+
+
+class Prediction(models.Model):
+    """What one version of the network said of one upload. Never changed afterwards."""
+
+    class Label(models.TextChoices):
+        NORMAL = inference.NORMAL, _("Normal")
+        PNEUMONIA = inference.PNEUMONIA, _("Pneumonia")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    upload = models.ForeignKey(Upload, models.CASCADE, related_name="predictions", verbose_name=_("upload"))
+    label = models.CharField(_("label"), max_length=16, choices=Label)
+    probability = models.FloatField(_("probability"), help_text=_("Of pneumonia, 0 to 1."))
+    threshold = models.FloatField(_("threshold"), help_text=_("Pneumonia is answered from this probability upward."))
+    operating_point = models.CharField(_("operating point"), max_length=32)
+    model_version = models.CharField(_("model version"), max_length=64)
+    heatmap = models.FileField(_("heatmap"), upload_to=stored_file)
+    milliseconds = models.FloatField(_("duration"), help_text=_("Decoding and network, in milliseconds."))
+    created = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("prediction")
+        verbose_name_plural = _("predictions")
+        ordering = ["-created", "-id"]
+        indexes = [
+            models.Index(fields=["-created", "-id"], name="prediction_newest"),
+            models.Index(fields=["label", "-created", "-id"], name="prediction_newest_by_label"),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=Q(probability__range=(0, 1)), name="prediction_probability_in_0_1"),
+            models.CheckConstraint(condition=Q(threshold__gt=0, threshold__lt=1), name="prediction_threshold_in_0_1"),
+            models.CheckConstraint(
+                condition=Q(label=inference.PNEUMONIA, probability__gte=F("threshold"))
+                | Q(label=inference.NORMAL, probability__lt=F("threshold")),
+                name="prediction_label_follows_threshold",
+            ),
+            models.CheckConstraint(condition=Q(milliseconds__gte=0), name="prediction_duration_not_negative"),
+            models.CheckConstraint(condition=~Q(heatmap=""), name="prediction_has_its_heatmap"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_label_display()}: {self.upload.original_name}"
+
+    @property
+    def is_pneumonia(self) -> bool:
+        return self.label == self.Label.PNEUMONIA
+
+    @property
+    def probability_percent(self) -> float:
+        return 100 * self.probability
+
+    @property
+    def threshold_percent(self) -> float:
+        return 100 * self.threshold
+
+    @property
+    def certainty(self) -> str:
+        """The probability in words, from the side of the label: how far it lies from the threshold.
+
+        The distance is measured as a share of the way from the threshold to certainty.
+        """
+        room = 1 - self.threshold if self.is_pneumonia else self.threshold
+        distance = abs(self.probability - self.threshold) / room
+        return str(_("clear") if distance >= 0.8 else _("likely") if distance >= 0.4 else _("close to the threshold"))

@@ -1,0 +1,101 @@
+"""What the application does. Pages, API, admin and commands translate and call."""
+
+import hashlib
+import logging
+from collections.abc import Iterable
+
+from django.core.files.base import ContentFile, File
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.db.models import QuerySet
+
+from diagnosis import access, inference
+from diagnosis.models import Prediction, Upload
+
+logger = logging.getLogger(__name__)
+
+
+def diagnose(*, file: File, name: str, sender: access.Person) -> Prediction:
+    """Analyse one picture and keep picture, heatmap and answer, all of them or none.
+
+    name: what the sender calls the file; kept as a label, never used as a path.
+    Raises inference.PictureError for a bad file and inference.Unavailable without a classifier.
+    """
+    inference.limits().check_bytes(file.size)  # before reading it into memory
+    data = file.read()
+    finding = inference.diagnose(data)
+    picture = finding.picture
+
+    upload = Upload(
+        sha256=hashlib.sha256(data).hexdigest(),
+        original_name=_readable(name),
+        size=len(data),
+        width=picture.width,
+        height=picture.height,
+        format=picture.format,
+        owner=sender.user,
+        visitor=sender.visitor,
+    )
+    prediction = Prediction(
+        upload=upload,
+        label=finding.label,
+        probability=finding.probability,
+        threshold=finding.threshold,
+        operating_point=finding.operating_point,
+        model_version=finding.model_version,
+        milliseconds=finding.milliseconds,
+    )
+    files = [
+        (upload.file, f"xray.{inference.FORMATS[picture.format]}", data),
+        (upload.thumbnail, "thumbnail.jpg", inference.thumbnail_jpeg(finding)),
+        (prediction.heatmap, "heatmap.png", inference.heatmap_png(finding)),
+    ]
+    try:
+        for field, file_name, content in files:
+            field.save(file_name, ContentFile(content), save=False)
+        with transaction.atomic():
+            upload.save(force_insert=True)
+            prediction.save(force_insert=True)
+    except BaseException:
+        _delete_files(field.name for field, _, _ in files)
+        raise
+    return prediction
+
+
+def earlier_results(prediction: Prediction) -> QuerySet[Prediction]:
+    """What the same sender was told of the very same picture before, newest first."""
+    upload = prediction.upload
+    sender = access.Person(user=upload.owner, visitor=upload.visitor)
+    return access.own(sender).filter(upload__sha256=upload.sha256, created__lt=prediction.created)
+
+
+def delete(uploads: Iterable[Upload]) -> int:
+    """Delete uploads with their predictions, pictures and heatmaps; returns how many uploads.
+
+    The rows go first, in one transaction: should the process die in between, a file
+    without a row is left, which nobody can reach, and never a row without its file.
+    """
+    keys = [upload.pk for upload in uploads]
+    with transaction.atomic():
+        doomed = Upload.objects.filter(pk__in=keys)
+        files = [name for names in doomed.values_list("file", "thumbnail") for name in names]
+        files += Prediction.objects.filter(upload__in=doomed).values_list("heatmap", flat=True)
+        doomed.delete()
+        transaction.on_commit(lambda: _delete_files(files))
+    return len(keys)
+
+
+def _delete_files(names: Iterable[str | None]) -> None:
+    for name in names:
+        try:
+            if name:
+                default_storage.delete(name)
+        except OSError:
+            logger.exception("A file of a deleted record could not be removed from storage")
+
+
+def _readable(name: str) -> str:
+    """A file name fit to show and to store: one line, without folders, at most 255 characters."""
+    name = name.replace("\\", "/").rsplit("/", 1)[-1]
+    name = "".join(character for character in name if character.isprintable()).strip()
+    return name[-255:] or "unnamed"

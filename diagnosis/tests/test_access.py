@@ -1,0 +1,84 @@
+"""Who sees what: written out for every address, so that a new one must be placed here."""
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.urls import get_resolver
+
+from diagnosis.models import Prediction, Upload
+
+pytestmark = pytest.mark.django_db
+
+ADDRESSES = ["/predictions/{pk}/", "/predictions/{pk}/xray", "/predictions/{pk}/heatmap.png",
+             "/predictions/{pk}/thumbnail.jpg", "/api/predictions/{pk}/"]  # fmt: skip
+
+
+@pytest.fixture
+def people(alice, bob, charlie) -> dict[str, Client]:
+    clients = {name: Client() for name in ("owner", "staff", "other user", "visitor", "other visitor")}
+    for name, user in (("owner", alice), ("staff", bob), ("other user", charlie)):
+        clients[name].force_login(user)
+    return clients
+
+
+def analyse(client: Client, data: bytes) -> Prediction:
+    response = client.post("/predict", {"file": SimpleUploadedFile("x.jpg", data)})
+    return Prediction.objects.get(pk=response.json()["id"])
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.parametrize(
+    ("sender", "may_see"), [("owner", {"owner", "staff"}), ("visitor", {"visitor", "staff"}), ("staff", {"staff"})]
+)
+def test_a_prediction_and_its_files_are_seen_by_sender_and_staff_alone(people, xray, address, sender, may_see):
+    prediction = analyse(people[sender], xray())
+    path = address.format(pk=prediction.pk)
+    seen = {name for name, client in people.items() if client.get(path).status_code == 200}
+    hidden = {name for name, client in people.items() if client.get(path).status_code == 404}
+    assert seen == may_see
+    assert hidden == set(people) - may_see
+
+
+def test_histories_do_not_mix(people, xray):
+    sent = {name: analyse(people[name], xray(seed=n)).pk for n, name in enumerate(["owner", "visitor", "other user"])}
+    for name in ("owner", "visitor", "other user", "other visitor"):
+        seen = [prediction.pk for prediction in people[name].get("/history/").context["page"]]
+        assert seen == ([sent[name]] if name in sent else [])
+    assert len(people["staff"].get("/history/").context["page"]) == 3
+    assert len(people["staff"].get("/").context["recent"]) == 0
+
+
+def test_a_visitor_is_known_by_their_session_and_not_by_its_key(people, xray):
+    analyse(people["visitor"], xray())
+    upload = Upload.objects.get()
+    assert upload.owner is None
+    assert str(upload.visitor) not in people["visitor"].cookies["sessionid"].value
+
+
+def test_a_deactivated_member_of_staff_sees_nothing(people, bob, xray):
+    prediction = analyse(people["owner"], xray())
+    bob.is_active = False
+    bob.save()
+    assert people["staff"].get(f"/predictions/{prediction.pk}/").status_code == 404
+
+
+def test_no_address_serves_files_past_these_views(client, people, xray):
+    prediction = analyse(people["owner"], xray())
+    for prefix in ("/", "/media/", "/static/"):
+        assert client.get(prefix + prediction.upload.file.name).status_code == 404
+
+
+def test_every_address_of_a_prediction_is_in_the_table():
+    named = {pattern.pattern for pattern in _patterns(get_resolver().url_patterns)}
+    of_predictions = {str(p) for p in named if "uuid:pk" in str(p) or "(?P<pk>" in str(p)}
+    assert len(of_predictions) == len(ADDRESSES)
+
+
+def _patterns(patterns):
+    for pattern in patterns:
+        if getattr(pattern, "app_name", "") == "admin":
+            continue
+        if hasattr(pattern, "url_patterns"):
+            yield from _patterns(pattern.url_patterns)
+        else:
+            yield pattern

@@ -1,0 +1,76 @@
+"""The admin: everything to see, nothing to alter."""
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from diagnosis.models import Prediction, Upload
+
+pytestmark = pytest.mark.django_db
+LIST = "/admin/diagnosis/prediction/"
+
+
+@pytest.fixture
+def predictions(xray, alice) -> list[Prediction]:
+    client = Client()
+    client.force_login(alice)
+    for name in ("first.jpg", "second.jpg"):
+        client.post("/predict", {"file": SimpleUploadedFile(name, xray())})
+    Client().post("/predict", {"file": SimpleUploadedFile("visitor.jpg", xray())})
+    return list(Prediction.objects.order_by("created"))
+
+
+@pytest.fixture
+def staff(client, bob) -> Client:
+    client.force_login(bob)
+    return client
+
+
+def test_the_list_shows_thumbnails_and_owners(staff, predictions):
+    page = staff.get(LIST).content.decode()
+    for prediction in predictions:
+        assert f"/predictions/{prediction.pk}/thumbnail.jpg" in page
+    assert "alice" in page
+
+
+def test_the_list_is_searched_and_filtered(staff, predictions):
+    def found(query: str) -> set[str]:
+        return {p.upload.original_name for p in staff.get(f"{LIST}?{query}").context["cl"].queryset}
+
+    everything = {"first.jpg", "second.jpg", "visitor.jpg"}
+    assert found("q=second") == {"second.jpg"}
+    assert found("q=alice") == {"first.jpg", "second.jpg"}
+    assert found(f"q={predictions[0].upload.sha256}") == everything
+    assert found(f"q={predictions[0].pk}") == {"first.jpg"}
+    assert staff.get(f"{LIST}?q=%00").status_code == 200
+    assert found(f"label__exact={predictions[0].label}") == everything
+    assert found(f"model_version={predictions[0].model_version}") == everything
+    assert found(f"upload__owner__id__exact={predictions[0].upload.owner_id}") == {"first.jpg", "second.jpg"}
+
+
+def test_the_detail_page_shows_pictures_and_has_nothing_to_edit(staff, predictions):
+    prediction = predictions[0]
+    page = staff.get(f"{LIST}{prediction.pk}/change/").content.decode()
+    assert f"/predictions/{prediction.pk}/xray" in page
+    assert f"/predictions/{prediction.pk}/heatmap.png" in page
+    assert 'name="_save"' not in page
+    response = staff.post(f"{LIST}{prediction.pk}/change/", {"label": "Normal", "probability": "0"})
+    assert response.status_code == 403
+    assert staff.get(f"{LIST}add/").status_code == 403
+
+
+@pytest.mark.django_db(transaction=True)
+def test_deleting_takes_the_upload_and_its_files(staff, predictions):
+    keep, one, other = predictions
+    files = one.upload.file, one.upload.thumbnail, one.heatmap
+    assert staff.post(f"{LIST}{one.pk}/delete/", {"post": "yes"}).status_code == 302
+    assert not any(file.storage.exists(file.name) for file in files)
+    chosen = {"action": "delete_selected", "_selected_action": [str(other.pk)], "post": "yes"}
+    assert staff.post(LIST, chosen).status_code == 302
+    assert list(Upload.objects.all()) == [keep.upload]
+
+
+def test_others_do_not_get_in(client, alice, predictions):
+    assert client.get(LIST).status_code == 302
+    client.force_login(alice)
+    assert client.get(LIST).status_code == 302

@@ -1,0 +1,177 @@
+"""The contract with programs: `POST /predict` and `/api/predictions/`."""
+
+import uuid
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from diagnosis import inference
+from diagnosis.models import Prediction, Upload
+
+pytestmark = pytest.mark.django_db
+
+
+def post(client: Client, data: bytes, path: str = "/predict", name: str = "xray.jpg"):
+    return client.post(path, {"file": SimpleUploadedFile(name, data)})
+
+
+def assert_problem(response, status: int, code: str) -> None:
+    assert response.status_code == status, response.content
+    assert response["Content-Type"] == "application/problem+json"
+    body = response.json()
+    assert (body["status"], body["code"]) == (status, code)
+    assert body["detail"].endswith(".")
+    assert not Upload.objects.exists()
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predict/"])
+def test_answer_has_the_promised_fields(client, xray, path):
+    response = post(client, xray(opacity=1), path)
+    assert response.status_code == 200
+    body = response.json()
+    assert body["prediction"] in ("Pneumonia", "Normal")
+    assert (body["prediction"] == "Pneumonia") == (body["probability"] >= body["threshold"])
+    assert 0 <= body["probability"] <= 1
+    assert body["model_version"] == inference.model_version()
+    assert body["operating_point"] == "balanced"
+    assert uuid.UUID(body["id"])
+    assert body["created"].endswith("Z")
+    assert client.get(body["url"]).status_code == 200
+    assert client.get(body["heatmap_url"])["Content-Type"] == "image/png"
+    assert client.get(body["xray_url"])["Content-Type"] == "image/jpeg"
+
+
+@pytest.mark.parametrize("file_format", inference.FORMATS)
+def test_every_format_is_answered(client, xray, file_format):
+    assert post(client, xray(file_format)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("sent", "content_type"),
+    [
+        ({}, None),
+        ({"file": "text, not a file"}, None),
+        ({"picture": "x"}, None),
+        (b"\xff\xd8raw", "image/jpeg"),
+        (b"{}", "application/json"),
+    ],
+)
+def test_without_a_file_the_answer_says_how_to_send_one(client, sent, content_type):
+    response = client.post("/predict", sent, **({"content_type": content_type} if content_type else {}))
+    if content_type:
+        assert_problem(response, 415, "unsupported_media_type")
+    else:
+        assert_problem(response, 400, "no_file")
+    assert "`file`" in response.json()["detail"]
+
+
+def test_a_broken_form_is_a_clear_error(client):
+    response = client.post("/predict", b"--x\r\nnonsense", content_type="multipart/form-data; boundary=x")
+    assert response.status_code == 400
+    response = client.post("/predict", b"nonsense", content_type="multipart/form-data")
+    assert response.status_code == 400
+
+
+def test_what_is_no_picture_is_415(client):
+    assert_problem(post(client, b"%PDF-1.7 hello"), 415, "unsupported_format")
+
+
+def test_an_empty_file_is_415(client):
+    assert_problem(post(client, b""), 415, "unsupported_format")
+
+
+def test_a_truncated_picture_is_422(client, xray):
+    assert_problem(post(client, xray()[:4000]), 422, "unreadable")
+
+
+def test_a_file_over_the_limit_is_413(client, xray, settings):
+    settings.MAX_UPLOAD_MB = 0.01
+    assert_problem(post(client, xray()), 413, "too_large")
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_read(client):
+    response = client.post("/predict", b"", content_type="multipart/form-data; boundary=x", CONTENT_LENGTH="999999999")
+    assert_problem(response, 413, "too_large")
+
+
+def test_too_many_pixels_are_413(client, xray, settings):
+    settings.MAX_MEGAPIXELS = 0.1
+    assert_problem(post(client, xray()), 413, "too_large")
+
+
+def test_without_a_classifier_the_answer_is_503(client, xray, monkeypatch):
+    monkeypatch.setattr(inference, "_classifier", None)
+    assert_problem(post(client, xray()), 503, "unavailable")
+
+
+def test_anonymous_uploads_can_be_switched_off(client, xray, settings, alice):
+    settings.ANONYMOUS_UPLOADS = False
+    response = post(client, xray())
+    assert response.status_code in (401, 403)
+    assert response["Content-Type"] == "application/problem+json"
+    client.force_login(alice)
+    assert post(client, xray()).status_code == 200
+
+
+def test_basic_authentication_owns_what_it_sends(xray, alice):
+    import base64
+
+    credentials = base64.b64encode(b"alice:secret of alice").decode()
+    client = Client(headers={"authorization": f"Basic {credentials}"})
+    assert post(client, xray()).status_code == 200
+    assert Upload.objects.get().owner == alice
+    wrong = Client(headers={"authorization": "Basic " + base64.b64encode(b"alice:wrong").decode()})
+    response = post(wrong, xray())
+    assert (response.status_code, response.json()["code"]) == (401, "authentication_failed")
+
+
+def test_throttle_answers_429_and_when_to_come_back(client, xray, monkeypatch):
+    from diagnosis.api.views import PredictThrottle
+
+    monkeypatch.setattr(PredictThrottle, "THROTTLE_RATES", {"predict": "2/min"})
+    for _ in range(2):
+        assert post(client, xray()).status_code == 200
+    response = post(client, xray())
+    assert (response.status_code, response.json()["code"]) == (429, "throttled")
+    assert 0 < int(response["Retry-After"]) <= 60
+
+
+def test_the_list_is_the_callers_own_and_paginated(client, xray, alice, charlie):
+    client.force_login(alice)
+    for seed in range(27):
+        post(client, xray(size=(64, 64), seed=seed), name=f"{seed}.jpg")
+    first = client.get("/api/predictions/").json()
+    assert [row["file_name"] for row in first["results"][:2]] == ["26.jpg", "25.jpg"]
+    assert len(first["results"]) == 25
+    second = client.get(first["next"]).json()
+    assert [row["file_name"] for row in second["results"]] == ["1.jpg", "0.jpg"]
+    one = first["results"][0]
+    assert client.get(f"/api/predictions/{one['id']}/").json() == one
+
+    client.force_login(charlie)
+    assert client.get("/api/predictions/").json()["results"] == []
+    response = client.get(f"/api/predictions/{one['id']}/")
+    assert (response.status_code, response.json()["code"]) == (404, "not_found")
+
+
+def test_what_cannot_be_done_is_a_problem_too(client):
+    assert client.get("/predict").json()["code"] == "method_not_allowed"
+    assert client.delete("/api/predictions/").json()["code"] == "method_not_allowed"
+    assert client.get("/api/predictions/not-a-uuid/").status_code == 404
+    assert client.get("/api/predictions/?cursor=nonsense").status_code == 404
+
+
+def test_the_list_needs_few_queries(client, xray, alice, django_assert_max_num_queries):
+    client.force_login(alice)
+    for _ in range(5):
+        post(client, xray(size=(64, 64)))
+    with django_assert_max_num_queries(4):
+        client.get("/api/predictions/")
+
+
+def test_one_analysis_needs_few_queries(client, xray, alice, django_assert_max_num_queries):
+    client.force_login(alice)
+    with django_assert_max_num_queries(6):
+        post(client, xray())
+    assert Prediction.objects.count() == 1

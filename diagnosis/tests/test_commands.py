@@ -1,0 +1,137 @@
+"""The command line, as a shell sees it."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.conf import settings as django_settings
+from django.core.management import CommandError, call_command
+
+from diagnosis import checks, inference
+
+
+@pytest.fixture
+def folder(tmp_path: Path, xray) -> Path:
+    folder = tmp_path / "pictures"
+    (folder / "deeper").mkdir(parents=True)
+    (folder / "a.jpg").write_bytes(xray())
+    (folder / "b, with comma.png").write_bytes(xray("PNG", opacity=1))
+    (folder / "deeper" / "c.txt").write_text("no picture")
+    (folder / ".hidden").write_text("not looked at")
+    return folder
+
+
+def run(*args: str | Path) -> str:
+    out = io.StringIO()
+    call_command("predict_images", *map(str, args), stdout=out)
+    return out.getvalue()
+
+
+def test_csv_has_a_row_for_every_file_and_errors_in_their_rows(folder):
+    rows = list(csv.DictReader(io.StringIO(run(folder, folder / "missing.jpg", "--format", "csv"))))
+    assert list(rows[0]) == ["file", "status", "prediction", "probability", "threshold", "model_version", "error"]
+    assert [row["status"] for row in rows] == ["ok", "ok", "error", "error"]
+    assert rows[1]["file"].endswith("b, with comma.png")
+    assert rows[0]["prediction"] in ("Pneumonia", "Normal")
+    assert rows[0]["model_version"] == inference.model_version()
+    assert "not a picture" in rows[2]["error"]
+    assert "No such file" in rows[3]["error"]
+    assert rows[2]["prediction"] == rows[2]["probability"] == ""
+
+
+def test_json_is_one_array(folder):
+    rows = json.loads(run(folder, "--format", "json"))
+    assert [row["status"] for row in rows] == ["ok", "ok", "error"]
+    assert isinstance(rows[0]["probability"], float)
+    assert json.loads(run(folder / "deeper", "--format", "json"))[0]["probability"] is None
+
+
+def test_an_empty_folder_gives_no_rows(tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert json.loads(run(empty, "--format", "json")) == []
+    assert len(run(empty, "--format", "csv").splitlines()) == 1
+
+
+def test_table_is_read_by_people(folder):
+    lines = run(folder).splitlines()
+    assert lines[0].split() == ["status", "prediction", "probability", "threshold", "file"]
+    assert len(lines) == 4
+
+
+def test_output_goes_to_a_file(folder, tmp_path):
+    target = tmp_path / "out.csv"
+    assert run(folder, "--format", "csv", "--output", target) == ""
+    assert len(target.read_text().splitlines()) == 4
+    with pytest.raises(CommandError, match="cannot be written"):
+        run(folder, "--output", tmp_path / "no" / "out.csv")
+
+
+def test_without_a_classifier_commands_and_checks_say_which_command_mends_it(tmp_path, settings, monkeypatch, folder):
+    settings.MODEL_BUNDLE = str(tmp_path / "nothing")
+    monkeypatch.setattr(inference, "_classifier", inference._classifier)
+    with pytest.raises(inference.Unavailable):
+        inference.load()
+    (message,) = checks.model_bundle_is_readable()
+    assert message.id == "diagnosis.E001"
+    assert "train_model" in message.msg
+    with pytest.raises(CommandError, match="train_model"):
+        run(folder)
+
+
+def test_media_that_cannot_be_written_is_told(settings, tmp_path):
+    (tmp_path / "file").write_text("")
+    settings.MEDIA_ROOT = str(tmp_path / "file" / "media")
+    (message,) = checks.media_is_writable()
+    assert message.id == "diagnosis.E002"
+
+
+def test_a_server_can_start_training_with_no_bundle_at_all(tmp_path):
+    """The command that mends must not need what it mends."""
+    finished = subprocess.run(
+        [sys.executable, "manage.py", "train_model", str(tmp_path)],
+        cwd=django_settings.BASE_DIR,
+        env={"PATH": "", "MODEL_BUNDLE": str(tmp_path / "nothing"), "VAR_DIR": str(tmp_path / "var")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 1
+    assert "NORMAL" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_production_without_a_secret_key_stops_with_its_name(tmp_path):
+    finished = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=django_settings.BASE_DIR,
+        env={"DEBUG": "0", "VAR_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode != 0
+    assert "SECRET_KEY" in finished.stderr
+
+
+def test_a_management_command_imports_no_tensorflow():
+    program = (
+        "import sys, django; django.setup(); from diagnosis import inference; inference.classifier(); "
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=django_settings.BASE_DIR,
+        env={"DJANGO_SETTINGS_MODULE": "pneumonia_site.settings"},
+        check=True,
+        capture_output=True,
+    )
+
+
+def test_a_bad_data_folder_is_a_sentence(tmp_path):
+    with pytest.raises(CommandError, match="README"):
+        call_command("evaluate_model", str(tmp_path))

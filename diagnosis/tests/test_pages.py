@@ -1,0 +1,187 @@
+"""The pages as a browser without JavaScript sees them."""
+
+import re
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from diagnosis import inference
+from diagnosis.models import Prediction, Upload
+
+pytestmark = pytest.mark.django_db
+
+DISCLAIMER = "not for clinical use"
+
+
+def send(client: Client, *files: tuple[str, bytes], follow: bool = True):
+    return client.post("/", {"file": [SimpleUploadedFile(name, data) for name, data in files]}, follow=follow)
+
+
+def text(response) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+
+
+def test_first_page_offers_the_form_and_tells_the_limits(client):
+    page = client.get("/")
+    assert page.status_code == 200
+    assert 'name="file"' in page.content.decode()
+    assert "25" in text(page)
+    assert DISCLAIMER in text(page).lower()
+
+
+def test_one_picture_leads_to_its_result(client, xray):
+    page = send(client, ("chest of <b>me.jpg", xray(opacity=1)))
+    assert page.status_code == 200
+    prediction = Prediction.objects.get()
+    assert page.redirect_chain[-1][0] == f"/predictions/{prediction.pk}/"
+    shown = text(page)
+    assert prediction.label in shown
+    assert f"{prediction.probability_percent:.1f}" in shown
+    assert f"{prediction.threshold_percent:.1f}" in shown
+    assert inference.model_version() in shown
+    assert DISCLAIMER in shown.lower()
+    assert "&lt;b&gt;me" in page.content.decode()
+    assert f"/predictions/{prediction.pk}/heatmap.png" in page.content.decode()
+
+
+def test_several_pictures_lead_to_the_history(client, xray):
+    page = send(client, ("a.jpg", xray(seed=1)), ("b.png", xray("PNG", seed=2)))
+    assert page.redirect_chain[-1][0] == "/history/"
+    assert "a.jpg" in text(page)
+    assert "b.png" in text(page)
+
+
+def test_a_bad_file_costs_no_other(client, xray):
+    page = send(client, ("good.jpg", xray()), ("letter.pdf", b"%PDF-1.7"), ("broken.jpg", xray()[:3000]))
+    assert page.status_code == 200
+    shown = text(page)
+    assert "letter.pdf" in shown
+    assert "JPEG, PNG, TIFF" in shown
+    assert "broken.jpg" in shown
+    assert "damaged or incomplete" in shown
+    assert Upload.objects.get().original_name == "good.jpg"
+
+
+@pytest.mark.parametrize(("data", "status"), [(b"", 415), (b"hello", 415), (b"\xff\xd8\xff\xe0 broken", 415)])
+def test_only_a_bad_file_is_an_error_page_with_the_form(client, data, status):
+    page = send(client, ("x.jpg", data))
+    assert page.status_code in (status, 422)
+    assert "x.jpg" in text(page)
+    assert 'name="file"' in page.content.decode()
+
+
+def test_no_file_and_too_many_files_are_told(client, xray, settings):
+    assert "Choose at least one" in text(client.post("/"))
+    settings.MAX_FILES_PER_REQUEST = 2
+    page = send(client, *[(f"{n}.jpg", xray()) for n in range(3)])
+    assert page.status_code == 400
+    assert "at most 2" in text(page)
+    assert not Upload.objects.exists()
+
+
+def test_a_body_over_the_limit_gets_a_page_that_says_so(client):
+    page = client.post("/", b"", content_type="multipart/form-data; boundary=x", CONTENT_LENGTH="99999999999")
+    assert page.status_code == 413
+    assert "25" in text(page)
+
+
+def test_a_damaged_picture_tag_in_the_name_is_harmless(client, xray):
+    send(client, ("../../etc/\x00pass\nwd" + "x" * 300 + ".jpg", xray()))
+    upload = Upload.objects.get()
+    assert "/" not in upload.original_name
+    assert len(upload.original_name) <= 255
+    assert upload.file.name.startswith("uploads/")
+
+
+def test_without_a_classifier_the_page_says_so(client, xray, monkeypatch):
+    monkeypatch.setattr(inference, "_classifier", None)
+    page = send(client, ("a.jpg", xray()))
+    assert page.status_code == 503
+    assert "try again later" in text(page)
+
+
+def test_the_same_picture_again_shows_its_earlier_result_and_is_recorded(client, xray):
+    data = xray(opacity=1)
+    first = send(client, ("monday.jpg", data))
+    assert "same picture before" not in text(first)
+    second = send(client, ("tuesday.jpg", data))
+    assert Upload.objects.count() == Prediction.objects.count() == 2
+    earlier, later = Prediction.objects.order_by("created")
+    assert second.redirect_chain[-1][0] == f"/predictions/{later.pk}/"
+    assert "same picture before" in text(second)
+    assert f"/predictions/{earlier.pk}/" in second.content.decode()
+    assert "same picture before" not in text(send(Client(), ("other.jpg", data)))
+
+
+def test_history_filters_by_label_and_keeps_it_over_pages(client, xray):
+    for seed in range(25):
+        send(client, (f"{seed}.jpg", xray(size=(96, 96), seed=seed)), follow=False)
+    Prediction.objects.filter(upload__original_name__in=["1.jpg", "2.jpg"]).update(
+        label="Pneumonia", probability=0.99, threshold=0.5
+    )
+    Prediction.objects.exclude(upload__original_name__in=["1.jpg", "2.jpg"]).update(
+        label="Normal", probability=0.01, threshold=0.5
+    )
+    page = client.get("/history/?label=Pneumonia")
+    assert [p.upload.original_name for p in page.context["page"]] == ["2.jpg", "1.jpg"]
+    page = client.get("/history/?label=Normal")
+    assert len(page.context["page"]) == 20
+    assert "label=Normal&amp;page=2" in page.content.decode()
+    page = client.get("/history/?label=Normal&page=2")
+    assert len(page.context["page"]) == 3
+    assert len(client.get("/history/?label=nonsense&page=nonsense").context["page"]) == 20
+
+
+def test_history_needs_few_queries(client, xray, alice, django_assert_max_num_queries):
+    client.force_login(alice)
+    for seed in range(5):
+        send(client, (f"{seed}.jpg", xray(size=(64, 64), seed=seed)), follow=False)
+    with django_assert_max_num_queries(5):
+        client.get("/history/")
+
+
+def test_empty_history_and_empty_filter_lead_on(client, xray):
+    assert 'href="/"' in client.get("/history/").content.decode()
+    send(client, ("a.jpg", xray()))
+    other = "Normal" if Prediction.objects.get().label == "Pneumonia" else "Pneumonia"
+    assert client.get(f"/history/?label={other}").status_code == 200
+
+
+def test_tiff_is_shown_as_png(client, xray):
+    send(client, ("a.tif", xray("TIFF")))
+    response = client.get(f"/predictions/{Prediction.objects.get().pk}/xray")
+    assert response["Content-Type"] == "image/png"
+    assert response.content.startswith(b"\x89PNG")
+    assert response["X-Content-Type-Options"] == "nosniff"
+    assert "private" in response["Cache-Control"]
+
+
+def test_anonymous_uploads_can_be_switched_off(client, xray, settings):
+    settings.ANONYMOUS_UPLOADS = False
+    assert "/accounts/login/" in client.get("/").content.decode()
+    assert send(client, ("a.jpg", xray())).status_code == 403
+    assert not Upload.objects.exists()
+
+
+def test_a_person_can_log_in_and_out(client, alice):
+    page = client.post("/accounts/login/", {"username": "alice", "password": "secret of alice"}, follow=True)
+    assert "alice" in text(page)
+    page = client.post("/accounts/logout/", follow=True)
+    assert "alice" not in text(page)
+    assert client.post("/accounts/login/", {"username": "alice", "password": "wrong"}).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/predictions/1/", "/predictions/00000000-0000-4000-8000-000000000000/"])
+def test_what_is_not_there_is_a_page_that_leads_back(client, path):
+    page = client.get(path)
+    assert page.status_code == 404
+    assert 'href="/"' in page.content.decode()
+
+
+def test_pages_bring_nothing_from_elsewhere_and_no_inline_code(client, xray):
+    send(client, ("a.jpg", xray()))
+    for path in ("/", "/history/", f"/predictions/{Prediction.objects.get().pk}/", "/accounts/login/"):
+        page = client.get(path).content.decode()
+        assert not re.search(r"(src|href)=[\"'](https?:)?//", page)
+        assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", page)

@@ -1,0 +1,109 @@
+"""What is kept: rows and files together or not at all, and nothing untrue."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.db import DatabaseError, IntegrityError, transaction
+from django.db.models import ProtectedError
+
+from diagnosis import access, inference, services
+from diagnosis.models import Prediction, Upload
+
+pytestmark = pytest.mark.django_db
+
+
+def diagnose(data: bytes, user) -> Prediction:
+    return services.diagnose(file=ContentFile(data), name="x.jpg", sender=access.Person(user=user))
+
+
+def stored(settings) -> list[Path]:
+    return [path for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file()]
+
+
+def test_bytes_are_stored_as_sent_and_described(xray, alice, settings):
+    data = xray()
+    prediction = diagnose(data, alice)
+    upload = prediction.upload
+    assert upload.file.open().read() == data
+    assert (upload.width, upload.height, upload.format, upload.size) == (640, 560, "JPEG", len(data))
+    assert len(stored(settings)) == 3
+    assert {path.stat().st_mode & 0o077 for path in stored(settings)} == {0}
+
+
+def test_a_database_that_fails_leaves_no_file(xray, alice, settings, monkeypatch):
+    def fail(*args, **kwargs):
+        raise DatabaseError("disk full")
+
+    monkeypatch.setattr(Prediction, "save", fail)
+    with pytest.raises(DatabaseError):
+        diagnose(xray(), alice)
+    assert not Upload.objects.exists()
+    assert stored(settings) == []
+
+
+@pytest.mark.parametrize("file_name", ["xray.jpg", "thumbnail.jpg", "heatmap.png"])
+def test_a_storage_that_fails_leaves_neither_row_nor_file(xray, alice, settings, monkeypatch, file_name):
+    save = default_storage.save
+
+    def fail_for_one(name, content, max_length=None):
+        if name.endswith(file_name):
+            raise OSError("no space left on device")
+        return save(name, content, max_length=max_length)
+
+    monkeypatch.setattr(Upload._meta.get_field("file").storage, "save", fail_for_one)
+    with pytest.raises(OSError, match="no space"):
+        diagnose(xray(), alice)
+    assert not Upload.objects.exists()
+    assert stored(settings) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_deleting_takes_rows_and_files(xray, alice, settings):
+    first, second = diagnose(xray(), alice), diagnose(xray(), alice)
+    assert services.delete([first.upload]) == 1
+    assert list(Prediction.objects.all()) == [second]
+    assert len(stored(settings)) == 3
+
+
+def test_an_owner_of_records_is_not_deleted_by_accident(xray, alice):
+    diagnose(xray(), alice)
+    with pytest.raises(ProtectedError):
+        alice.delete()
+
+
+@pytest.mark.parametrize(
+    "untrue",
+    [
+        {"probability": 1.2},
+        {"probability": float("nan")},
+        {"threshold": 0.0},
+        {"label": "Pneumonia", "probability": 0.1, "threshold": 0.5},
+        {"label": "Normal", "probability": 0.9, "threshold": 0.5},
+        {"label": "Maybe"},
+        {"milliseconds": -1},
+        {"heatmap": ""},
+    ],
+)
+def test_the_database_refuses_untrue_predictions(xray, alice, untrue):
+    prediction = diagnose(xray(), alice)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Prediction.objects.filter(pk=prediction.pk).update(**untrue)
+
+
+@pytest.mark.parametrize(
+    "untrue", [{"sha256": "abc"}, {"width": 0}, {"size": 0}, {"format": "GIF"}, {"owner": None}, {"file": ""}]
+)
+def test_the_database_refuses_untrue_uploads(xray, alice, untrue):
+    upload = diagnose(xray(), alice).upload
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Upload.objects.filter(pk=upload.pk).update(**untrue)
+
+
+def test_a_file_over_the_limit_is_not_read(alice, settings):
+    settings.MAX_UPLOAD_MB = 1
+    file = SimpleNamespace(size=5_000_000)
+    with pytest.raises(inference.PictureError, match=r"5\.0 MB"):
+        services.diagnose(file=file, name="x", sender=access.Person(user=alice))

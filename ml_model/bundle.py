@@ -1,0 +1,169 @@
+"""A trained model on disk: one folder with the network, its serving form and a card of facts.
+
+    trained/
+      current                   the name of the served version, one line
+      2026.11-1/
+        pneumonia_cnn.h5        the network as trained (Keras)
+        pneumonia_cnn.tflite    the same network for serving (LiteRT)
+        model_card.json         what the code and the reader need to know of it
+        report/                 figures of evaluation
+
+Reading checks everything that can be checked without running the network; the
+golden pictures are run by classifier.py.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+TRAINED = Path(__file__).parent / "trained"
+KERAS_FILE = "pneumonia_cnn.h5"
+SERVING_FILE = "pneumonia_cnn.tflite"
+CARD_FILE = "model_card.json"
+CARD_FORMAT = 1
+NORMAL, PNEUMONIA = LABELS = ("Normal", "Pneumonia")
+"""In label order: the network's probability is that of the second."""
+
+MEND = (
+    "Restore it with `git checkout -- ml_model/trained`, "
+    "or train a new one with `python manage.py train_model DATA_DIR`."
+)
+
+
+class BundleError(Exception):
+    """A bundle that cannot be served. `str()` says what is wrong and which command mends it."""
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A phantom (see phantom.draw) and the probability that the network gives it, 0..1."""
+
+    opacity: float
+    seed: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A named decision threshold, 0..1, and how it was chosen."""
+
+    threshold: float
+    chosen: str
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """The facts about one trained network that code acts on, and those that people read.
+
+    input_size: side of the square input in pixels. operating_points: by name.
+    files: SHA-256 in hex by file name. metrics: by name of the picture set, each as
+    evaluation.metrics.measure gives it.
+    """
+
+    version: str
+    created: str
+    input_size: int
+    preprocessing: str
+    operating_points: dict[str, OperatingPoint]
+    default_operating_point: str
+    files: dict[str, str]
+    golden: list[Golden]
+    training: dict[str, Any]
+    data: dict[str, Any]
+    labels: tuple[str, ...] = LABELS
+    channels: int = 1
+    intended_use: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    format: int = CARD_FORMAT
+
+
+def parse_card(text: str) -> ModelCard:
+    """The card in `text`, JSON. Raises ValueError naming the first thing that is wrong."""
+    raw = json.loads(text)
+    if not isinstance(raw, dict):
+        raise ValueError("the card is not a JSON object")
+    if raw.get("format") != CARD_FORMAT:
+        raise ValueError(f"format is {raw.get('format')!r}, this program reads {CARD_FORMAT}")
+    try:
+        card = ModelCard(
+            **{
+                **raw,
+                "labels": tuple(raw["labels"]),
+                "operating_points": {k: OperatingPoint(**v) for k, v in raw["operating_points"].items()},
+                "golden": [Golden(**g) for g in raw["golden"]],
+            }
+        )
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"a field is missing, unknown or of the wrong kind: {error}") from error
+    if card.labels != LABELS:
+        raise ValueError(f"labels are {card.labels}, expected {LABELS}")
+    if card.default_operating_point not in card.operating_points:
+        raise ValueError(f"no operating point is called {card.default_operating_point!r}")
+    for name, point in card.operating_points.items():
+        if not 0 < point.threshold < 1:
+            raise ValueError(f"threshold of {name!r} is {point.threshold}, must lie between 0 and 1")
+    if not card.golden:
+        raise ValueError("there is no golden picture")
+    if set(card.files) != {KERAS_FILE, SERVING_FILE}:
+        raise ValueError(f"files must be {KERAS_FILE} and {SERVING_FILE}")
+    return card
+
+
+def current(root: Path = TRAINED) -> Path:
+    """The folder of the served version. Raises BundleError."""
+    pointer = root / "current"
+    try:
+        name = pointer.read_text().strip()
+    except OSError:
+        raise BundleError(f"There is no trained model: {pointer} is missing. {MEND}") from None
+    return root / name
+
+
+def read(folder: Path, *, verify: tuple[str, ...] = (SERVING_FILE,)) -> ModelCard:
+    """The card of the bundle in `folder`, once the files in `verify` have the SHA-256 it tells. Raises BundleError."""
+    try:
+        card = parse_card((folder / CARD_FILE).read_text())
+    except (OSError, UnicodeDecodeError):
+        raise BundleError(f"The model bundle {folder} is missing or has no readable {CARD_FILE}. {MEND}") from None
+    except ValueError as error:
+        raise BundleError(f"The {CARD_FILE} in {folder} is damaged: {error}. {MEND}") from error
+    for name in verify:
+        try:
+            found = sha256(folder / name)
+        except OSError:
+            raise BundleError(f"The model bundle {folder} lacks {name}. {MEND}") from None
+        if found != card.files[name]:
+            raise BundleError(f"{name} in {folder} is not the file that was trained (its SHA-256 differs). {MEND}")
+    return card
+
+
+def write_card(folder: Path, card: ModelCard) -> None:
+    """Write `card` into `folder`; a reader sees the old one or the new one, never half."""
+    text = json.dumps(asdict(card), indent=2) + "\n"
+    parse_card(text)
+    draft = folder / f"{CARD_FILE}.new"
+    draft.write_text(text)
+    draft.replace(folder / CARD_FILE)
+
+
+def make_current(folder: Path) -> None:
+    """Let `folder` be the version that is served from the next start on."""
+    draft = folder.parent / "current.new"
+    draft.write_text(folder.name + "\n")
+    draft.replace(folder.parent / "current")
+
+
+def next_version(root: Path, year: int, month: int) -> str:
+    """The next free version name: 2026.11-1, 2026.11-2, …"""
+    number = 1
+    while (root / f"{year}.{month:02}-{number}").exists():
+        number += 1
+    return f"{year}.{month:02}-{number}"
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

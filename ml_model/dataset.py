@@ -1,0 +1,120 @@
+"""The public set on disk -> arrays, and a validation split by patient.
+
+Layout: DATA_DIR/{train,test}/{NORMAL,PNEUMONIA}/picture files. Only this module
+knows how the set names its files.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ml_model import images, preprocessing
+
+CLASSES = ("NORMAL", "PNEUMONIA")
+"""Folder names, in label order: the index is the label."""
+
+_PATIENT = re.compile(r"(person|IM-)0*(\d+)")
+
+
+class DataError(Exception):
+    """The data folder is not as expected. `str()` says what to do."""
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """Pictures ready for the network.
+
+    pictures: uint8 (n, size, size, 1). labels: float32 (n,), 1 is pneumonia.
+    patients: (n,) of str. files: the source of each row.
+    """
+
+    pictures: np.ndarray
+    labels: np.ndarray
+    patients: np.ndarray
+    files: tuple[Path, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def only(self, mask: np.ndarray) -> "PictureSet":
+        """The rows where `mask` (bool, (n,)) is true."""
+        return PictureSet(
+            self.pictures[mask],
+            self.labels[mask],
+            self.patients[mask],
+            tuple(f for f, keep in zip(self.files, mask, strict=True) if keep),
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Pictures per class, and patients."""
+        return {
+            "normal": int((self.labels == 0).sum()),
+            "pneumonia": int((self.labels == 1).sum()),
+            "patients": len(set(self.patients)),
+        }
+
+
+def patient_of(file_name: str) -> str:
+    """Who a picture shows: `person23_virus_4.jpeg` and `person23_bacteria_1.jpeg` are one patient.
+
+    `IM-0115-0001` and `NORMAL2-IM-0115-0001` are counted as one too: whether the two
+    series share their numbering is not documented, and together they cannot leak.
+    A name of another pattern is a patient of its own.
+    """
+    match = _PATIENT.search(file_name)
+    return f"{match[1]}{match[2]}" if match else file_name
+
+
+def labelled_files(folder: Path) -> list[tuple[Path, int]]:
+    """Every picture file under `folder`/{NORMAL,PNEUMONIA} with its label, in the order of names. Raises DataError."""
+    files = []
+    for label, name in enumerate(CLASSES):
+        found = sorted(p for p in (folder / name).glob("*") if p.is_file() and not p.name.startswith("."))
+        if not found:
+            raise DataError(
+                f"No pictures in {folder / name}. The data folder must hold {{train,test}}/{{NORMAL,PNEUMONIA}}; "
+                "the README tells where to get the public set."
+            )
+        files += [(path, label) for path in found]
+    return files
+
+
+def load(folder: Path, size: int, *, progress: Callable[[int, int], None] | None = None) -> PictureSet:
+    """Every picture under `folder`/{NORMAL,PNEUMONIA}, in the order of its name.
+
+    progress: called with (done, total). Raises DataError.
+    """
+    files = labelled_files(folder)
+    pictures = np.empty((len(files), size, size, 1), np.uint8)
+    for index, (path, _) in enumerate(files):
+        try:
+            pictures[index], _ = preprocessing.from_bytes(path.read_bytes(), size)
+        except images.PictureError as error:
+            raise DataError(f"{path}: {error}") from error
+        if progress:
+            progress(index + 1, len(files))
+    return PictureSet(
+        pictures,
+        np.array([label for _, label in files], np.float32),
+        np.array([patient_of(path.name) for path, _ in files]),
+        tuple(path for path, _ in files),
+    )
+
+
+def in_validation(patients: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Bool (n,): whose patient falls into the validation part.
+
+    A hash of the patient decides, so that adding pictures moves nobody, and every
+    picture of a patient is on one side.
+    """
+
+    def drawn(patient: str) -> bool:
+        digest = hashlib.sha256(f"{seed}:{patient}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") / 2**64 < share
+
+    verdict = {patient: drawn(patient) for patient in set(patients.tolist())}
+    return np.array([verdict[patient] for patient in patients.tolist()])

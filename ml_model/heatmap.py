@@ -1,0 +1,28 @@
+"""An activation map -> a transparent picture to lay over the X-ray."""
+
+import io
+
+import numpy as np
+from PIL import Image
+
+# Dark violet, red, orange, pale yellow: brightness rises with activation, so the map reads
+# without colour vision too. What pushes less than a tenth stays clear.
+_STOPS = np.array([0.0, 0.35, 0.7, 1.0])
+_COLOURS = np.array([[70, 15, 110], [200, 40, 80], [250, 140, 20], [252, 250, 160]], float)
+_CLEAR_BELOW = 0.1
+
+
+def render(activation_map: np.ndarray, side: int = 320) -> bytes:
+    """PNG bytes, RGBA, `side` x `side` pixels, of a float (h, w) map with values 0..1.
+
+    The map is squeezed to a square as the network's input is; stretched over the X-ray it fits.
+    """
+    levels = Image.fromarray(np.clip(activation_map, 0, 1).astype(np.float32), mode="F")
+    values = np.clip(np.asarray(levels.resize((side, side), Image.Resampling.BICUBIC)), 0, 1)
+    colour = np.stack([np.interp(values, _STOPS, _COLOURS[:, c]) for c in range(3)], axis=-1)
+    alpha = 255 * np.clip((values - _CLEAR_BELOW) / (0.5 - _CLEAR_BELOW), 0, 1)
+    rgba = np.dstack([colour, alpha]).round().astype(np.uint8)
+    file = io.BytesIO()
+    # Few levels are enough for a map of 10 x 10 cells, and make the file ten times smaller.
+    Image.fromarray(rgba & 0xF8, mode="RGBA").save(file, "PNG", compress_level=4)
+    return file.getvalue()

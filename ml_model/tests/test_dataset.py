@@ -1,0 +1,64 @@
+"""The public set on disk: whose picture is whose, and which side of the split it falls on."""
+
+import numpy as np
+import pytest
+
+from ml_model import dataset
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "same"),
+    [
+        ("person23_bacteria_1.jpeg", "person23_virus_4.jpeg", True),
+        ("person23_bacteria_1.jpeg", "person230_bacteria_1.jpeg", False),
+        ("IM-0115-0001.jpeg", "IM-0115-0002.jpeg", True),
+        ("IM-0115-0001.jpeg", "NORMAL2-IM-0115-0001.jpeg", True),
+        ("IM-0115-0001.jpeg", "person115_virus_1.jpeg", False),
+        ("mine.png", "yours.png", False),
+    ],
+)
+def test_file_names_tell_the_patient(first, second, same):
+    assert (dataset.patient_of(first) == dataset.patient_of(second)) is same
+
+
+def test_no_patient_is_on_both_sides_and_more_pictures_move_nobody():
+    patients = np.array([f"person{n // 3}" for n in range(900)])
+    held_out = dataset.in_validation(patients, 0.2, seed=1)
+    assert not set(patients[held_out]) & set(patients[~held_out])
+    assert 0.14 < held_out.mean() < 0.26
+    more = np.concatenate([patients, [f"new{n}" for n in range(100)]])
+    assert (dataset.in_validation(more, 0.2, seed=1)[:900] == held_out).all()
+    assert (dataset.in_validation(patients, 0.2, seed=2) != held_out).any()
+
+
+def test_a_folder_gives_pictures_labels_and_patients(tmp_path, xray):
+    for name, files in (
+        ("NORMAL", ["IM-0001-0001.jpeg"]),
+        ("PNEUMONIA", ["person1_virus_1.jpeg", "person1_virus_2.png"]),
+    ):
+        (tmp_path / name).mkdir()
+        for file in files:
+            (tmp_path / name / file).write_bytes(xray("PNG" if file.endswith("png") else "JPEG"))
+        (tmp_path / name / ".DS_Store").write_bytes(b"left by a computer")
+    pictures = dataset.load(tmp_path, 64)
+    assert pictures.pictures.shape == (3, 64, 64, 1)
+    assert pictures.pictures.dtype == np.uint8
+    assert pictures.labels.tolist() == [0, 1, 1]
+    assert pictures.counts() == {"normal": 1, "pneumonia": 2, "patients": 2}
+
+
+def test_a_damaged_picture_is_named(tmp_path, xray):
+    for name in ("NORMAL", "PNEUMONIA"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jpeg").write_bytes(xray())
+    (tmp_path / "PNEUMONIA" / "broken.jpeg").write_bytes(xray()[:2000])
+    with pytest.raises(dataset.DataError, match=r"broken\.jpeg"):
+        dataset.load(tmp_path, 64)
+
+
+def test_no_patient_of_the_public_set_leaks(xray_data):
+    files = dataset.labelled_files(xray_data / "chest_xray" / "train")
+    assert len(files) == 1341 + 3875
+    patients = np.array([dataset.patient_of(path.name) for path, _ in files])
+    held_out = dataset.in_validation(patients, 0.15, seed=20261123)
+    assert not set(patients[held_out]) & set(patients[~held_out])

@@ -1,0 +1,56 @@
+"""The figures, against cases whose answer is known."""
+
+import numpy as np
+import pytest
+
+from ml_model.evaluation import metrics
+
+LABELS = np.array([0, 0, 0, 1, 1, 1])
+
+
+def test_auroc_of_order_ties_and_reverse():
+    assert metrics.auroc(np.array([1, 2, 3, 4, 5, 6]), LABELS) == 1
+    assert metrics.auroc(np.array([6, 5, 4, 3, 2, 1]), LABELS) == 0
+    assert metrics.auroc(np.ones(6), LABELS) == 0.5
+    assert metrics.auroc(np.array([1, 2, 5, 3, 5, 6]), LABELS) == pytest.approx((3 * 3 - 1 - 0.5) / 9)
+    assert np.isnan(metrics.auroc(np.array([1.0, 2.0]), np.array([1, 1])))
+
+
+def test_weights_count_as_copies():
+    scores, weights = np.array([0.1, 0.6, 0.3, 0.4, 0.7, 0.2]), np.array([2, 1, 3, 1, 2, 2])
+    copies = np.repeat(scores, weights), np.repeat(LABELS, weights)
+    assert metrics.auroc(scores, LABELS, weights) == pytest.approx(metrics.auroc(*copies))
+    weighted, repeated = metrics.rates(scores, LABELS, 0.5, weights), metrics.rates(*copies, 0.5)
+    assert weighted == pytest.approx(repeated)
+
+
+def test_rates_answer_pneumonia_from_the_threshold_upward():
+    rates = metrics.rates(np.array([0.1, 0.5, 0.2, 0.5, 0.9, 0.4]), LABELS, 0.5)
+    assert rates["sensitivity"] == pytest.approx(2 / 3)
+    assert rates["specificity"] == pytest.approx(2 / 3)
+    assert rates["accuracy"] == pytest.approx(4 / 6)
+
+
+def test_interval_holds_the_value_and_widens_when_pictures_share_patients():
+    generator = np.random.Generator(np.random.PCG64(5))
+    labels = np.repeat(generator.integers(0, 2, 60), 5)
+    scores = np.clip(labels * 0.3 + np.repeat(generator.random(60), 5) * 0.7, 0, 1)
+    alone = metrics.measure(scores, labels, np.arange(300), 0.5)["accuracy"]
+    grouped = metrics.measure(scores, labels, np.repeat(np.arange(60), 5), 0.5)["accuracy"]
+    assert grouped["low"] <= grouped["value"] <= grouped["high"]
+    assert grouped["high"] - grouped["low"] > alone["high"] - alone["low"]
+
+
+def test_equal_error_threshold_balances_the_two_rates():
+    generator = np.random.Generator(np.random.PCG64(6))
+    labels = (np.arange(2000) % 4 > 0).astype(int)
+    scores = metrics.sigmoid(generator.normal(labels * 2.0, 1.0))
+    rates = metrics.rates(scores, labels, metrics.equal_error_threshold(scores, labels))
+    assert rates["sensitivity"] == pytest.approx(rates["specificity"], abs=0.01)
+
+
+def test_temperature_undoes_overconfidence():
+    generator = np.random.Generator(np.random.PCG64(7))
+    logits = generator.normal(0, 2, 20_000)
+    labels = (generator.random(20_000) < metrics.sigmoid(logits)).astype(int)
+    assert metrics.best_temperature(logits * 3, labels, np.ones(20_000)) == pytest.approx(3, rel=0.05)

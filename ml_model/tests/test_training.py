@@ -1,0 +1,152 @@
+"""Training end to end on a handful of drawn chests: slow to import, so all in one place."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ml_model import Classifier, bundle, phantom, preprocessing
+
+pytestmark = pytest.mark.training
+
+TINY = {"size": 64, "epochs": 2, "batch_size": 8, "validation_share": 0.4, "frozen_blocks": 12}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    for label, (name, pattern) in enumerate((("NORMAL", "IM-{:04}-0001.png"), ("PNEUMONIA", "person{}_virus_1.png"))):
+        folder = root / "train" / name
+        folder.mkdir(parents=True)
+        for number in range(1, 17):
+            phantom.draw(96, 80, opacity=float(label), seed=number).save(folder / pattern.format(number))
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory) -> tuple[Path, Path]:
+    from ml_model.training import pipeline
+
+    root, work = tmp_path_factory.mktemp("trained"), tmp_path_factory.mktemp("work")
+    folder = pipeline.train(data, pipeline.Settings(**TINY), work=work, root=root, verbose=0, say=lambda text: None)
+    return folder, work
+
+
+def test_training_writes_a_bundle_that_serves(trained):
+    folder, _ = trained
+    assert bundle.current(folder.parent) == folder
+    card = bundle.read(folder, verify=(bundle.KERAS_FILE, bundle.SERVING_FILE))
+    assert card.training["epochs"] == len(card.training["history"]) == 2
+    assert card.data["train"]["normal"] + card.data["validation"]["normal"] == 16
+    assert set(card.metrics) == {"validation", "validation_augmented"}
+    assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_keras_and_litert_are_the_same_network(trained):
+    import keras
+
+    folder, _ = trained
+    model = keras.saving.load_model(folder / bundle.KERAS_FILE, compile=False)
+    classifier = Classifier(folder)
+    for seed in range(4):
+        pixels = preprocessing.to_input(phantom.draw(opacity=seed / 4, seed=seed), 64)
+        keras_says = float(model(pixels[np.newaxis].astype(np.float32))[0, 0])
+        assert classifier.run(pixels)[0] == pytest.approx(keras_says, abs=1e-4)
+
+
+def test_the_activation_map_adds_up_to_the_logit(trained):
+    import keras
+
+    from ml_model import network
+    from ml_model.training import export
+
+    folder, _ = trained
+    model = keras.saving.load_model(folder / bundle.KERAS_FILE, compile=False)
+    pixels = preprocessing.to_input(phantom.draw(opacity=1), 64)[np.newaxis]
+    push = export.push_map(model).predict(pixels, verbose=0)
+    _, bias = model.get_layer(network.HEAD).get_weights()
+    assert push.mean() + bias[0] == pytest.approx(export.logits(model, pixels)[0], abs=1e-3)
+
+
+def test_training_again_takes_up_what_was_done(trained, data, tmp_path, monkeypatch):
+    """The second run finds both epochs finished: it fits nothing, and exports the same network."""
+    import keras
+
+    from ml_model.training import pipeline
+
+    folder, work = trained
+    monkeypatch.setattr(keras.Model, "fit", lambda *args, **kwargs: pytest.fail("fitted again"))
+    again = pipeline.train(data, pipeline.Settings(**TINY), work=work, root=tmp_path, verbose=0, say=lambda text: None)
+    assert bundle.read(again).golden == bundle.read(folder).golden
+
+
+def test_training_goes_on_after_an_interruption(data, tmp_path, monkeypatch):
+    import keras
+
+    from ml_model.training import fitting, pipeline
+
+    log = fitting.read_history
+
+    class Interrupted(Exception):
+        pass
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise Interrupted
+
+    def run() -> Path:
+        return pipeline.train(
+            data,
+            pipeline.Settings(**TINY),
+            work=tmp_path / "work",
+            root=tmp_path / "trained",
+            verbose=0,
+            say=lambda text: None,
+        )
+
+    fit = keras.Model.fit
+
+    def fit_and_stop(self, *args, callbacks, **kwargs):
+        return fit(self, *args, callbacks=[*callbacks, Stop()], **kwargs)
+
+    monkeypatch.setattr(keras.Model, "fit", fit_and_stop)
+    with pytest.raises(Interrupted):
+        run()
+    (epochs,) = (tmp_path / "work").glob("*/epochs.csv")
+    first = log(epochs)
+    assert len(first) == 1
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    folder = run()
+    history = bundle.read(folder).training["history"]
+    assert [row["epoch"] for row in history] == [0, 1]
+    assert history[0] == first[0]
+
+
+def test_pretrained_weights_reach_every_layer():
+    """ImageNet statistics in the network's normalisations match what its convolutions give on a picture-like input."""
+    from ml_model import network
+    from ml_model.training import imagenet
+
+    model = network.build(64)
+    before = {layer.name: [w.copy() for w in layer.get_weights()] for layer in model.layers}
+    imagenet.load_into(model)
+    for layer in model.layers:
+        if layer.get_weights() and layer.name != network.HEAD:
+            changed = [not np.array_equal(a, b) for a, b in zip(before[layer.name], layer.get_weights(), strict=True)]
+            assert all(changed), layer.name
+
+
+def test_a_checkpoint_with_code_in_it_is_refused(tmp_path):
+    import pickle
+
+    from ml_model.training import imagenet
+
+    class Harmful:
+        def __reduce__(self):
+            return print, ("harm",)
+
+    path = tmp_path / "harm.pth"
+    path.write_bytes(pickle.dumps(Harmful()))
+    with pytest.raises(pickle.UnpicklingError, match="does not belong"):
+        imagenet.read_checkpoint(path)

@@ -1,0 +1,1 @@
+"""Training: the only rooms that import Keras and TensorFlow."""
