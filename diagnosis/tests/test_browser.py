@@ -1,0 +1,111 @@
+"""The site in a real Chromium, with JavaScript and without."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from diagnosis.models import Prediction
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def files(tmp_path: Path, xray) -> list[Path]:
+    paths = [tmp_path / "clear.jpg", tmp_path / "opaque.png"]
+    paths[0].write_bytes(xray())
+    paths[1].write_bytes(xray("PNG", opacity=1, seed=1))
+    return paths
+
+
+@pytest.fixture
+def quiet_page(page: Page) -> Iterator[Page]:
+    """A page whose console must stay free of errors."""
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    assert errors == []
+
+
+def test_a_chosen_picture_is_previewed_analysed_and_remembered(quiet_page: Page, live_server, files):
+    page = quiet_page
+    page.goto(live_server.url)
+    page.locator("input[type=file]").set_input_files(files[0])
+    expect(page.get_by_text("clear.jpg").first).to_be_visible()
+    page.get_by_role("button", name="Analyse").click()
+    page.wait_for_url(re.compile("/predictions/"))
+    prediction = Prediction.objects.get()
+    expect(page.get_by_role("heading", level=1)).to_contain_text(prediction.label)
+
+    loaded = page.locator("img").evaluate_all("images => images.every(i => i.complete && i.naturalWidth > 0)")
+    assert loaded
+    heatmap = page.locator(f"img[src$='/predictions/{prediction.pk}/heatmap.png']")
+    xray = page.locator(f"img[src$='/predictions/{prediction.pk}/xray']").first
+    boxes = heatmap.bounding_box(), xray.bounding_box()
+    assert boxes[0] == pytest.approx(boxes[1], abs=1), "the heatmap lies over the X-ray"
+
+    page.get_by_role("slider").fill("20")
+    assert float(heatmap.evaluate("image => getComputedStyle(image).opacity")) == pytest.approx(0.2, abs=0.01)
+    page.get_by_role("slider").press("End")
+    assert float(heatmap.evaluate("image => getComputedStyle(image).opacity")) == pytest.approx(1, abs=0.01)
+
+    page.get_by_role("link", name="History").first.click()
+    expect(page.get_by_role("link", name="clear.jpg").first).to_be_visible()
+    page.goto(live_server.url)
+    expect(page.get_by_text("clear.jpg").first).to_be_visible()
+
+
+def test_pictures_dropped_on_the_page_are_analysed(quiet_page: Page, live_server, files):
+    page = quiet_page
+    page.goto(live_server.url)
+    transfer = page.evaluate_handle(
+        """files => {
+            const transfer = new DataTransfer();
+            for (const [name, bytes] of files)
+                transfer.items.add(new File([new Uint8Array(bytes)], name, {type: "image/jpeg"}));
+            return transfer;
+        }""",
+        [[path.name, list(path.read_bytes())] for path in files],
+    )
+    page.dispatch_event("body", "dragover", {"dataTransfer": transfer})
+    page.dispatch_event("body", "drop", {"dataTransfer": transfer})
+    expect(page.get_by_text("opaque.png").first).to_be_visible()
+    page.get_by_role("button", name="Analyse").click()
+    page.wait_for_url(re.compile("/history/"))
+    assert Prediction.objects.count() == 2
+    assert page.locator("img").evaluate_all("images => images.every(i => i.naturalWidth > 0)")
+
+
+def test_a_picture_that_is_none_is_explained_on_the_page(page: Page, live_server, tmp_path):
+    (tmp_path / "letter.jpg").write_text("Dear doctor")
+    page.goto(live_server.url)
+    page.locator("input[type=file]").set_input_files(tmp_path / "letter.jpg")
+    page.get_by_role("button", name="Analyse").click()
+    expect(page.get_by_role("alert").first).to_contain_text("not a picture that can be read")
+
+
+def test_everything_works_without_javascript(browser: Browser, live_server, files):
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(live_server.url)
+    page.locator("input[type=file]").set_input_files(files)
+    page.get_by_role("button", name="Analyse").click()
+    page.wait_for_url(re.compile("/history/"))
+    page.get_by_role("link", name="clear.jpg").first.click()
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    expect(page.locator("img[src$='heatmap.png']")).to_be_visible()
+    expect(page.get_by_role("slider")).to_have_count(0)
+
+
+@pytest.mark.parametrize("width", [360, 768, 1440])
+def test_no_page_scrolls_sideways(page: Page, live_server, files, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(live_server.url)
+    page.locator("input[type=file]").set_input_files(files[0])
+    page.get_by_role("button", name="Analyse").click()
+    page.wait_for_url(re.compile("/predictions/"))
+    for path in (page.url, f"{live_server.url}/", f"{live_server.url}/history/", f"{live_server.url}/accounts/login/"):
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
