@@ -123,10 +123,13 @@ class Prediction(models.Model):
 
     @property
     def certainty(self) -> str:
-        """The probability in words, from the side of the label: how far it lies from the threshold.
+        """In words, how far the probability lies from the threshold, as a share of the way to 0 or 1."""
+        if self.is_pneumonia:
+            share, words = (self.probability - self.threshold) / (1 - self.threshold), ABOVE
+        else:
+            share, words = (self.threshold - self.probability) / self.threshold, BELOW
+        return str(words[0] if share < 0.25 else words[1] if share < 0.75 else words[2])
 
-        The distance is measured as a share of the way from the threshold to certainty.
-        """
-        room = 1 - self.threshold if self.is_pneumonia else self.threshold
-        distance = abs(self.probability - self.threshold) / room
-        return str(_("clear") if distance >= 0.8 else _("likely") if distance >= 0.4 else _("close to the threshold"))
+
+ABOVE = _("just above the threshold"), _("above the threshold"), _("far above the threshold")
+BELOW = _("just below the threshold"), _("below the threshold"), _("far below the threshold")

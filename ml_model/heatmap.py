@@ -6,10 +6,10 @@ import numpy as np
 from PIL import Image
 
 # Dark violet, red, orange, pale yellow: brightness rises with activation, so the map reads
-# without colour vision too. What pushes less than a tenth stays clear.
+# without colour vision too. What pushes little stays clear, so that the X-ray shows.
 _STOPS = np.array([0.0, 0.35, 0.7, 1.0])
 _COLOURS = np.array([[70, 15, 110], [200, 40, 80], [250, 140, 20], [252, 250, 160]], float)
-_CLEAR_BELOW = 0.1
+_CLEAR_BELOW, _FULL_FROM = 0.15, 0.75
 
 
 def render(activation_map: np.ndarray, side: int = 320) -> bytes:
@@ -20,7 +20,7 @@ def render(activation_map: np.ndarray, side: int = 320) -> bytes:
     levels = Image.fromarray(np.clip(activation_map, 0, 1).astype(np.float32), mode="F")
     values = np.clip(np.asarray(levels.resize((side, side), Image.Resampling.BICUBIC)), 0, 1)
     colour = np.stack([np.interp(values, _STOPS, _COLOURS[:, c]) for c in range(3)], axis=-1)
-    alpha = 255 * np.clip((values - _CLEAR_BELOW) / (0.5 - _CLEAR_BELOW), 0, 1)
+    alpha = 255 * np.clip((values - _CLEAR_BELOW) / (_FULL_FROM - _CLEAR_BELOW), 0, 1)
     rgba = np.dstack([colour, alpha]).round().astype(np.uint8)
     file = io.BytesIO()
     # Few levels are enough for a map of 10 x 10 cells, and make the file ten times smaller.

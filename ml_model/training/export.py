@@ -98,7 +98,7 @@ def write_bundle(
     probabilities = metrics.sigmoid(values / temperature)
     threshold = metrics.equal_error_threshold(probabilities, validation.labels)
     push = push_map(fitted.model).predict(validation.pictures[validation.labels == 1], batch_size=64, verbose=0)
-    full_scale = float(np.percentile(push[push > 0], 98))
+    full_scale = float(np.percentile(push[push > 0], 99.5))
 
     today = datetime.datetime.now(datetime.UTC)
     root.mkdir(parents=True, exist_ok=True)
