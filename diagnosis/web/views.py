@@ -13,7 +13,7 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_GET, require_http_methods
 
 from diagnosis import access, inference, services
-from diagnosis.models import Prediction
+from diagnosis.models import Prediction, Upload
 from diagnosis.web.forms import UploadForm
 
 PAGE_SIZE = 20
@@ -48,13 +48,13 @@ def upload(request: HttpRequest) -> HttpResponse:
 
 
 def _upload_page(request: HttpRequest, form: UploadForm, failures: list[dict], status: int = 200) -> HttpResponse:
-    formats = list(inference.FORMATS)
+    formats = Upload.Format.labels
     context = {
         "form": form,
         "failures": failures,
         "uploads_allowed": access.may_upload(request.user),
         "max_megabytes": settings.MAX_UPLOAD_MB,
-        "accept": ",".join(f"image/{name.lower()}" for name in formats),
+        "accept": ",".join(f"image/{name.lower()}" for name in Upload.Format.values),
         "formats": _("%(list)s or %(last)s") % {"list": ", ".join(formats[:-1]), "last": formats[-1]},
         "recent": access.own(access.person_of(request))[:RECENT],
     }
