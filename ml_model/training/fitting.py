@@ -21,7 +21,7 @@ class Settings:
     """Everything that decides how a network comes out, apart from the pictures."""
 
     size: int = 160
-    epochs: int = 10
+    epochs: int = 8
     batch_size: int = 32
     learning_rate: float = 3e-4
     weight_decay: float = 0.02
