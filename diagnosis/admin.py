@@ -1,7 +1,5 @@
 """Past predictions for staff: to find and to look at. Nothing here alters what happened."""
 
-from typing import Any
-
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -28,7 +26,7 @@ class PredictionAdmin(admin.ModelAdmin):
     ordering = ["-created", "-id"]
     fieldsets = [
         (None, {"fields": ["pictures", "label", "percent", "certainty"]}),
-        (_("Model"), {"fields": ["model_version", "operating_point", "threshold", "milliseconds"]}),
+        (_("Model"), {"fields": ["model_version", "operating_point", "threshold", "duration"]}),
         (_("Upload"), {"fields": ["file_name", "owner", "pixels", "bytes", "sha256", "created", "id"]}),
     ]
 
@@ -68,9 +66,13 @@ class PredictionAdmin(admin.ModelAdmin):
     def percent(self, prediction: Prediction) -> str:
         return f"{prediction.probability_percent:.1f} %"
 
-    @admin.display(description=_("owner"), ordering="upload__owner__username", empty_value="visitor")
-    def owner(self, prediction: Prediction) -> Any:
-        return prediction.upload.owner
+    @admin.display(description=_("owner"), ordering="upload__owner__username")
+    def owner(self, prediction: Prediction) -> str:
+        return str(prediction.upload.owner or _("visitor"))
+
+    @admin.display(description=_("duration"))
+    def duration(self, prediction: Prediction) -> str:
+        return f"{prediction.milliseconds:.0f} ms"
 
     @admin.display(description=_("pixels"))
     def pixels(self, prediction: Prediction) -> str:

@@ -56,7 +56,10 @@ def build(size: int, dropout: float = 0.3) -> keras.Model:
     """
     picture = keras.Input((size, size, 1), name="picture")
     x = layers.Rescaling(1 / 255, name="unit_range")(picture)
-    x = layers.LayerNormalization(axis=(1, 2, 3), center=False, scale=False, epsilon=1e-4, name="standardise")(x)
+    # Flat, since the .h5 format forgets the axes of a normalisation over several.
+    x = layers.Flatten(name="flat")(x)
+    x = layers.LayerNormalization(center=False, scale=False, epsilon=1e-4, name="standardise")(x)
+    x = layers.Reshape((size, size, 1), name="square")(x)
     x = _convolution(x, STEM_CHANNELS, 3, "stem", stride=2)
     channels = STEM_CHANNELS
     fine = None

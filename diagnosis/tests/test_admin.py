@@ -31,6 +31,7 @@ def test_the_list_shows_thumbnails_and_owners(staff, predictions):
     for prediction in predictions:
         assert f"/predictions/{prediction.pk}/thumbnail.jpg" in page
     assert "alice" in page
+    assert "visitor" in page
 
 
 def test_the_list_is_searched_and_filtered(staff, predictions):

@@ -12,6 +12,9 @@ from diagnosis.models import Prediction
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
+ALL_IMAGES_LOADED = "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
+
+
 @pytest.fixture
 def files(tmp_path: Path, xray) -> list[Path]:
     paths = [tmp_path / "clear.jpg", tmp_path / "opaque.png"]
@@ -40,8 +43,7 @@ def test_a_chosen_picture_is_previewed_analysed_and_remembered(quiet_page: Page,
     prediction = Prediction.objects.get()
     expect(page.get_by_role("heading", level=1)).to_contain_text(prediction.label)
 
-    loaded = page.locator("img").evaluate_all("images => images.every(i => i.complete && i.naturalWidth > 0)")
-    assert loaded
+    page.wait_for_function(ALL_IMAGES_LOADED)
     heatmap = page.locator(f"img[src$='/predictions/{prediction.pk}/heatmap.png']")
     xray = page.locator(f"img[src$='/predictions/{prediction.pk}/xray']").first
     boxes = heatmap.bounding_box(), xray.bounding_box()
@@ -76,7 +78,7 @@ def test_pictures_dropped_on_the_page_are_analysed(quiet_page: Page, live_server
     page.get_by_role("button", name="Analyse").click()
     page.wait_for_url(re.compile("/history/"))
     assert Prediction.objects.count() == 2
-    assert page.locator("img").evaluate_all("images => images.every(i => i.naturalWidth > 0)")
+    page.wait_for_function(ALL_IMAGES_LOADED)
 
 
 def test_a_picture_that_is_none_is_explained_on_the_page(page: Page, live_server, tmp_path):

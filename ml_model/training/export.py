@@ -148,10 +148,20 @@ def write_bundle(
         },
     )
     bundle.write_card(draft, card)
-    check = Classifier(draft)
-    served = np.array([check.run(picture)[0] for picture in validation.pictures[:clean]])
-    say(f"Keras and LiteRT differ by at most {np.abs(served - probabilities[:clean]).max():.5f} on validation")
+    _compare(draft, validation.pictures[:clean], say)
     return draft.rename(root / version)
+
+
+def _compare(folder: Path, pictures: np.ndarray, say: Callable[[str], None]) -> None:
+    """Raises RuntimeError unless the two files, read back as a user would, are the same network."""
+    saved = keras.saving.load_model(folder / bundle.KERAS_FILE, compile=False)
+    expected = saved.predict(pictures, batch_size=64, verbose=0)[:, 0]
+    classifier = Classifier(folder)
+    served = np.array([classifier.run(picture)[0] for picture in pictures])
+    difference = float(np.abs(served - expected).max())
+    say(f"Keras and LiteRT files differ by at most {difference:.6f} on validation")
+    if not difference <= 1e-3:
+        raise RuntimeError(f"{bundle.KERAS_FILE} and {bundle.SERVING_FILE} are not the same network: {difference:.4f}")
 
 
 def _probability(model: keras.Model, picture: Image.Image) -> float:
