@@ -6,7 +6,9 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ml_model import phantom
 
@@ -39,6 +41,15 @@ def xray() -> Callable[..., bytes]:
         return file.getvalue()
 
     return make
+
+
+@pytest.fixture
+def no_xray() -> bytes:
+    """A picture file that shows a chessboard."""
+    board = np.kron(np.indices((8, 8)).sum(axis=0) % 2, np.ones((40, 40))) * 255
+    file = io.BytesIO()
+    Image.fromarray(board.astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
 
 
 def _user(name: str, **fields):

@@ -22,7 +22,7 @@ TRAINED = Path(__file__).parent / "trained"
 KERAS_FILE = "pneumonia_cnn.h5"
 SERVING_FILE = "pneumonia_cnn.tflite"
 CARD_FILE = "model_card.json"
-CARD_FORMAT = 1
+CARD_FORMAT = 2
 NORMAL, PNEUMONIA = LABELS = ("Normal", "Pneumonia")
 """In label order: the network's probability is that of the second."""
 
@@ -54,18 +54,29 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """What keeps out pictures that are no frontal chest X-ray.
+
+    threshold: of the chest X-ray score, 0..1; below it a picture is refused. measured: counts
+    on pictures that fitting did not see, for people to read.
+    """
+
+    threshold: float
+    measured: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """The facts about one trained network that code acts on, and those that people read.
 
-    input_size: side of the square input in pixels. operating_points: by name.
-    files: SHA-256 in hex by file name. metrics: by name of the picture set, each as
-    evaluation.metrics.measure gives it.
+    input_size: side of the square input in pixels. operating_points: by name. gate: None where
+    every picture is taken for a chest X-ray. files: SHA-256 in hex by file name. metrics: by name of the picture set,
+    each as evaluation.metrics.measure gives it.
     """
 
     version: str
     created: str
     input_size: int
-    preprocessing: str
     operating_points: dict[str, OperatingPoint]
     default_operating_point: str
     files: dict[str, str]
@@ -73,7 +84,7 @@ class ModelCard:
     training: dict[str, Any]
     data: dict[str, Any]
     labels: tuple[str, ...] = LABELS
-    channels: int = 1
+    gate: Gate | None = None
     intended_use: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
     format: int = CARD_FORMAT
@@ -93,6 +104,7 @@ def parse_card(text: str) -> ModelCard:
                 "labels": tuple(raw["labels"]),
                 "operating_points": {k: OperatingPoint(**v) for k, v in raw["operating_points"].items()},
                 "golden": [Golden(**g) for g in raw["golden"]],
+                "gate": Gate(**raw["gate"]) if raw["gate"] else None,
             }
         )
     except (TypeError, KeyError, AttributeError) as error:
@@ -104,6 +116,8 @@ def parse_card(text: str) -> ModelCard:
     for name, point in card.operating_points.items():
         if not 0 < point.threshold < 1:
             raise ValueError(f"threshold of {name!r} is {point.threshold}, must lie between 0 and 1")
+    if card.gate and not 0 < card.gate.threshold < 1:
+        raise ValueError(f"threshold of the gate is {card.gate.threshold}, must lie between 0 and 1")
     if not card.golden:
         raise ValueError("there is no golden picture")
     if set(card.files) != {KERAS_FILE, SERVING_FILE}:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from ml_model import bundle, images, phantom, preprocessing
 
@@ -15,20 +16,39 @@ GOLDEN_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What the network says of one picture.
+class Output:
+    """One pass of the network.
 
     probability: of pneumonia, 0..1. activation_map: float32 (h, w), 0..1, squeezed to a square
     like the input; 1 is the strongest push towards pneumonia seen in validation, so maps of
-    different pictures can be compared. picture: as decoded, maybe at reduced size.
-    milliseconds: decoding and network.
+    different pictures can be compared. chest_xray_score: how much the picture is like a
+    frontal chest X-ray, 0..1; None from a network without a gate.
     """
 
-    label: str
     probability: float
-    threshold: float
-    operating_point: str
     activation_map: np.ndarray
+    chest_xray_score: float | None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the network says of one picture; the first three fields are Output's.
+
+    accepted: whether the gate takes it for a frontal chest X-ray; if not, the rest means
+    nothing. uncertain: the operating points disagree, since the probability lies between
+    their thresholds. inverted: it was a negative, and was turned before the analysis.
+    picture: as decoded, maybe at reduced size. milliseconds: decoding and network.
+    """
+
+    probability: float
+    activation_map: np.ndarray
+    chest_xray_score: float | None
+    accepted: bool
+    label: str
+    threshold: float
+    uncertain: bool
+    inverted: bool
+    operating_point: str
     model_version: str
     milliseconds: float
     picture: images.Picture
@@ -59,11 +79,10 @@ class Classifier:
                 f"{bundle.SERVING_FILE} in {folder} takes {shape}, the card says {size}. {bundle.MEND}"
             )
         for golden in self.card.golden:
-            picture = phantom.draw(opacity=golden.opacity, seed=golden.seed)
-            probability, _ = self.run(preprocessing.to_input(picture, size))
-            if not abs(probability - golden.probability) <= GOLDEN_TOLERANCE:
+            answer = self.run(self.prepare(phantom.draw(opacity=golden.opacity, seed=golden.seed))).probability
+            if not abs(answer - golden.probability) <= GOLDEN_TOLERANCE:
                 raise bundle.BundleError(
-                    f"The model in {folder} answers {probability:.4f} to a golden picture instead of "
+                    f"The model in {folder} answers {answer:.4f} to a golden picture instead of "
                     f"{golden.probability:.4f}. {bundle.MEND}"
                 )
 
@@ -82,27 +101,54 @@ class Classifier:
         name = operating_point or self.card.default_operating_point
         threshold = self.card.operating_points[name].threshold
         start = time.perf_counter()
-        pixels, picture = preprocessing.from_bytes(data, self.card.input_size, limits=limits)
-        probability, activation_map = self.run(pixels)
+        picture = images.read(data, limits=limits, at_least=self.card.input_size)
+        output, inverted = self.classify(picture.grey)
+        above = [output.probability >= point.threshold for point in self.card.operating_points.values()]
         return Finding(
-            label=bundle.PNEUMONIA if probability >= threshold else bundle.NORMAL,
-            probability=probability,
+            probability=output.probability,
+            activation_map=output.activation_map,
+            chest_xray_score=output.chest_xray_score,
+            accepted=self.accepts(output),
+            label=bundle.PNEUMONIA if output.probability >= threshold else bundle.NORMAL,
             threshold=threshold,
+            uncertain=any(above) and not all(above),
+            inverted=inverted,
             operating_point=name,
-            activation_map=activation_map,
             model_version=self.version,
             milliseconds=(time.perf_counter() - start) * 1000,
             picture=picture,
         )
 
-    def run(self, pixels: np.ndarray) -> tuple[float, np.ndarray]:
-        """Probability (0..1) and activation map (float32 (h, w), 0..1) of one input: uint8 (size, size, 1)."""
+    def classify(self, grey: Image.Image) -> tuple[Output, bool]:
+        """What the network says of `grey` (mode "L"), or of its negative if only that passes the gate, and which."""
+        output = self.run(self.prepare(grey))
+        if not self.accepts(output):
+            turned = self.run(self.prepare(ImageOps.invert(grey)))
+            if self.accepts(turned):
+                return turned, True
+        return output, False
+
+    def accepts(self, output: Output) -> bool:
+        """Whether the gate takes the picture for a frontal chest X-ray; without a gate every picture passes."""
+        return (
+            self.card.gate is None
+            or output.chest_xray_score is None
+            or output.chest_xray_score >= self.card.gate.threshold
+        )
+
+    def prepare(self, grey: Image.Image) -> np.ndarray:
+        """`grey` (mode "L", any size) as this network's input: uint8 (size, size, 1)."""
+        return preprocessing.to_input(grey, self.card.input_size)
+
+    def run(self, pixels: np.ndarray) -> Output:
+        """What the network says of one input, uint8 (size, size, 1), upright and not inverted."""
         with self._interpreter() as interpreter:
             interpreter.set_tensor(interpreter.get_input_details()[0]["index"], pixels[np.newaxis].astype(np.float32))
             interpreter.invoke()
             outputs = {len(d["shape"]): interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()}
-        logit = float(outputs[2][0, 0])
-        return float(1 / (1 + np.exp(-logit))), outputs[4][0, :, :, 0]
+        # Two outputs: the logits of pneumonia and, if there is a gate, of chest X-ray; and the map.
+        probability, *chest = (float(1 / (1 + np.exp(-logit))) for logit in outputs[2][0].astype(np.float64))
+        return Output(probability, outputs[4][0, :, :, 0], chest[0] if chest else None)
 
     @contextmanager
     def _interpreter(self):

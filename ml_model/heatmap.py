@@ -12,17 +12,21 @@ _COLOURS = np.array([[70, 15, 110], [200, 40, 80], [250, 140, 20], [252, 250, 16
 _CLEAR_BELOW, _FULL_FROM = 0.15, 0.75
 
 
-def render(activation_map: np.ndarray, side: int = 192) -> bytes:
-    """PNG bytes, RGBA, `side` x `side` pixels, of a float (h, w) map with values 0..1.
-
-    The map is squeezed to a square as the network's input is; stretched over the X-ray it fits.
-    A browser enlarges it smoothly, so more pixels than that would show no more.
-    """
+def picture(activation_map: np.ndarray, side: int) -> Image.Image:
+    """An RGBA picture, `side` x `side` pixels, of a float (h, w) map with values 0..1."""
     levels = Image.fromarray(np.clip(activation_map, 0, 1).astype(np.float32), mode="F")
     values = np.clip(np.asarray(levels.resize((side, side), Image.Resampling.BICUBIC)), 0, 1)
     colour = np.stack([np.interp(values, _STOPS, _COLOURS[:, c]) for c in range(3)], axis=-1)
     alpha = 255 * np.clip((values - _CLEAR_BELOW) / (_FULL_FROM - _CLEAR_BELOW), 0, 1)
-    rgba = np.dstack([colour, alpha]).round().astype(np.uint8)
+    return Image.fromarray(np.dstack([colour, alpha]).round().astype(np.uint8), mode="RGBA")
+
+
+def render(activation_map: np.ndarray, side: int = 192) -> bytes:
+    """`picture` as PNG bytes.
+
+    The map is squeezed to a square as the network's input is; stretched over the X-ray it fits.
+    A browser enlarges it smoothly, so more pixels than that would show no more.
+    """
     file = io.BytesIO()
-    Image.fromarray(rgba, mode="RGBA").save(file, "PNG", compress_level=4)
+    picture(activation_map, side).save(file, "PNG", compress_level=4)
     return file.getvalue()

@@ -1,17 +1,20 @@
-"""The Keras architecture: EfficientNet-Lite0 on one grey channel, with a head that can be looked into.
+"""The Keras architecture: two trunks on one grey channel, under one head that can be looked into.
 
-EfficientNet-Lite0 (Tan & Le 2019, the "Lite" variant of the TensorFlow model
-garden) is plain convolutions, batch normalisation and ReLU6, which a CPU runs fast.
-Two things differ here:
+* The pretrained trunk is EfficientNet-Lite0 (Tan & Le 2019, the "Lite" variant of the TensorFlow
+  model garden): plain convolutions, batch normalisation and ReLU6, which a CPU runs fast. What
+  it learned of ordinary pictures keeps it steady on chests unlike those it was trained on.
+* The small trunk learned from X-rays alone. It errs on other pictures than the first, and so
+  their mean errs less than either.
 
-* the first convolution takes one channel, and every picture is standardised by
-  its own mean and deviation first, so exposure says nothing;
-* the head is linear on averages of feature maps at two scales (stride 16 and 32).
-  The logit is therefore a sum over places of the picture, and that sum before
-  adding up is the class activation map (Zhou et al. 2016): exact and free.
+Every picture is standardised by its own mean and deviation first, so exposure says nothing.
+The head is linear on averages of feature maps. The logit is therefore a sum over places of
+the picture, and that sum before adding up is the class activation map (Zhou et al. 2016):
+exact and free.
 
 Needs Keras, with any backend. Serving does not import this module.
 """
+
+import itertools
 
 import keras
 from keras import layers
@@ -30,6 +33,10 @@ BLOCKS = (
 STEM_CHANNELS = 32
 FINE, COARSE = "fine_features", "coarse_features"
 """Names of the layers whose averages the head reads: stride 16 and stride 32."""
+SMALL_CHANNELS = (24, 48, 96)
+SMALL = "small_features"
+"""Name of the last feature map of the small trunk: stride 16."""
+TRUNKS = {"pretrained": (FINE, COARSE), "small": (SMALL,)}
 HEAD = "logit"
 
 
@@ -42,24 +49,53 @@ def _convolution(
     stride: int = 1,
     activate: bool = True,
     activation_name: str | None = None,
+    ceiling: float | None = 6.0,
 ):
     x = layers.Conv2D(channels, kernel, stride, "same", use_bias=False, name=name)(x)
     x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=f"{name}_bn")(x)
-    return layers.ReLU(6.0, name=activation_name or f"{name}_relu")(x) if activate else x
+    return layers.ReLU(ceiling, name=activation_name or f"{name}_relu")(x) if activate else x
 
 
-def build(size: int, dropout: float = 0.3) -> keras.Model:
+def build(size: int) -> keras.Model:
     """The untrained network.
 
-    Input: float32 (batch, size, size, 1), grey values 0..255, black is 0.
+    Input: float32 (batch, size, size, 1), grey values 0..255, black is 0; size is a multiple of 32.
     Output: float32 (batch, 1), probability of pneumonia in 0..1.
     """
     picture = keras.Input((size, size, 1), name="picture")
-    x = layers.Rescaling(1 / 255, name="unit_range")(picture)
+    # Half the resolution: sharpness and grain tell the scanner, not the lung.
+    x = layers.AveragePooling2D(2, name="soften")(picture)
+    x = layers.Rescaling(1 / 255, name="unit_range")(x)
     # Flat, since the .h5 format forgets the axes of a normalisation over several.
     x = layers.Flatten(name="flat")(x)
     x = layers.LayerNormalization(center=False, scale=False, epsilon=1e-4, name="standardise")(x)
-    x = layers.Reshape((size, size, 1), name="square")(x)
+    x = layers.Reshape((size // 2, size // 2, 1), name="square")(x)
+    maps = [*_pretrained_trunk(x), _small_trunk(x)]
+    features = layers.Concatenate(name="features")(
+        [
+            layers.GlobalAveragePooling2D(name=_average(name))(tensor)
+            for name, tensor in zip(itertools.chain(*TRUNKS.values()), maps, strict=True)
+        ]
+    )
+    logit = layers.Dense(1, name=HEAD)(features)
+    return keras.Model(picture, layers.Activation("sigmoid", name="probability")(logit), name="pneumonia_cnn")
+
+
+def member(model: keras.Model, trunk: str, dropout: float) -> keras.Model:
+    """One trunk of `model`, a key of TRUNKS, with a head of its own to train it by; shares the layers of `model`."""
+    averages = [model.get_layer(_average(name)).output for name in TRUNKS[trunk]]
+    features = layers.Concatenate(name=f"{trunk}_features")(averages) if len(averages) > 1 else averages[0]
+    logit = layers.Dense(1, name=HEAD)(layers.Dropout(dropout, name="dropout")(features))
+    return keras.Model(model.input, layers.Activation("sigmoid", name="probability")(logit), name=trunk)
+
+
+def _average(name: str) -> str:
+    return f"{name}_average"
+
+
+def _pretrained_trunk(x):
+    """EfficientNet-Lite0 on the standardised half-size picture enlarged again: its fine and coarse feature maps."""
+    x = layers.UpSampling2D(2, interpolation="bilinear", name="enlarge_picture")(x)
     x = _convolution(x, STEM_CHANNELS, 3, "stem", stride=2)
     channels = STEM_CHANNELS
     fine = None
@@ -79,13 +115,23 @@ def build(size: int, dropout: float = 0.3) -> keras.Model:
         if stride == 1 and channels == out:
             x = layers.Add(name=f"{name}_add")([x, entry])
         channels = out
-    coarse = _convolution(x, channels * 6, 1, f"block{len(BLOCKS)}_expand", activation_name=COARSE)
-    features = layers.Concatenate(name="features")(
-        [
-            layers.GlobalAveragePooling2D(name="fine_average")(fine),
-            layers.GlobalAveragePooling2D(name="coarse_average")(coarse),
-        ]
-    )
-    x = layers.Dropout(dropout, name="dropout")(features)
-    logit = layers.Dense(1, name=HEAD)(x)
-    return keras.Model(picture, layers.Activation("sigmoid", name="probability")(logit), name="pneumonia_cnn")
+    return fine, _convolution(x, channels * 6, 1, f"block{len(BLOCKS)}_expand", activation_name=COARSE)
+
+
+def _small_trunk(x):
+    """Six residual blocks (He et al. 2016) that never saw another picture than X-rays: its last feature map."""
+    x = _convolution(x, SMALL_CHANNELS[0], 3, "small_stem", stride=2, ceiling=None)
+    for stage, channels in enumerate(SMALL_CHANNELS):
+        for step in range(2):
+            name = f"small{stage}{step}"
+            stride = 2 if stage and not step else 1
+            entry = x
+            if stride == 2:
+                entry = layers.AveragePooling2D(2, name=f"{name}_pool")(x)
+                entry = _convolution(entry, channels, 1, f"{name}_widen", activate=False)
+            x = _convolution(x, channels, 3, f"{name}_first", stride=stride, ceiling=None)
+            x = _convolution(x, channels, 3, f"{name}_second", activate=False)
+            x = layers.Add(name=f"{name}_add")([x, entry])
+            last = stage == len(SMALL_CHANNELS) - 1 and step
+            x = layers.ReLU(name=SMALL if last else f"{name}_relu")(x)
+    return x

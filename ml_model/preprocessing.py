@@ -5,9 +5,6 @@ from PIL import Image
 
 from ml_model import images
 
-DESCRIPTION = "grey, whole picture squeezed to a square by antialiased bilinear filtering, values 0..255"
-"""How `to_input` treats a picture, as written into a model card."""
-
 
 def to_input(grey: Image.Image, size: int) -> np.ndarray:
     """`grey` (mode "L", any size) as uint8 (size, size, 1).

@@ -1,40 +1,80 @@
-"""Run a served network over labelled pictures and keep the figures with it."""
+"""Run a served network over labelled pictures, as they are and as clinics spoil them."""
 
-import csv
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from PIL import Image
 
-from ml_model import bundle, dataset
+from ml_model import bundle, dataset, images
 from ml_model.classifier import Classifier
-from ml_model.evaluation import metrics
+from ml_model.evaluation import contact_sheet, metrics, report
+from ml_model.evaluation.shifts import SHIFTS
+
+_CLEAN = "as it is"
 
 
 def evaluate(
     classifier: Classifier,
     folder: Path,
     *,
-    scores: Path | None = None,
+    output: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict:
     """Figures of `classifier` on `folder`/{NORMAL,PNEUMONIA}, as metrics.measure gives them.
 
-    They are stored in the bundle's card under the folder's name, in place of older ones.
-    scores: a CSV to write, one row a picture. Raises dataset.DataError.
+    With them goes `accepted`, how many pictures pass the gate, and under `shifts`, by name of
+    the shift, `auroc`, `accepted`, and accuracy, sensitivity and specificity at the default
+    operating point. They are stored in the bundle's card under the folder's name, in place
+    of older ones, and told in the bundle's report. output: a folder for `<version>-<set>.csv`, the
+    probability of each picture, and `<version>-<set>-errors.jpg`, the worst errors to look at.
+    Raises dataset.DataError.
     """
-    pictures = dataset.load(folder, classifier.card.input_size, progress=progress)
-    probabilities = np.array([classifier.run(pixels)[0] for pixels in pictures.pictures])
-    threshold = classifier.card.operating_points[classifier.card.default_operating_point].threshold
-    figures = metrics.measure(probabilities, pictures.labels, pictures.patients, threshold)
-    if scores:
-        scores.parent.mkdir(parents=True, exist_ok=True)
-        with scores.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["file", "label", "probability"])
-            rows = zip(pictures.files, pictures.labels, probabilities, strict=True)
-            writer.writerows((path.name, dataset.CLASSES[int(label)], f"{p:.6f}") for path, label, p in rows)
+    files = dataset.labelled_files(folder)
+    labels = np.array([label for _, label in files])
+    answers: dict[str, list[tuple[float, bool]]] = {name: [] for name in (_CLEAN, *SHIFTS)}
+    for index, (path, _) in enumerate(files):
+        try:
+            grey = images.read(path.read_bytes(), at_least=classifier.card.input_size).grey
+        except images.PictureError as error:
+            raise dataset.DataError(f"{path}: {error}") from error
+        answers[_CLEAN].append(_answer(classifier, grey))
+        for name, shift in SHIFTS.items():
+            answers[name].append(_answer(classifier, shift(grey)))
+        if progress:
+            progress(index + 1, len(files))
+
     card = classifier.card
-    bundle.write_card(classifier.folder, replace(card, metrics={**card.metrics, folder.resolve().name: figures}))
+    thresholds = {name: point.threshold for name, point in card.operating_points.items()}
+    patients = np.array([dataset.patient_of(path.name) for path, _ in files])
+    probabilities, accepted = np.array(answers.pop(_CLEAN)).T
+    figures = metrics.measure(probabilities, labels, patients, thresholds)
+    figures["accepted"] = int(accepted.sum())
+    default = thresholds[card.default_operating_point]
+    figures["shifts"] = {name: _brief(np.array(given), labels, default) for name, given in answers.items()}
+    measured_on = folder.resolve().name
+    card = replace(card, metrics={**card.metrics, measured_on: figures})
+    bundle.write_card(classifier.folder, card)
+    report.write(classifier.folder, card, measured_on, figures, labels, probabilities)
+    if output:
+        output.mkdir(parents=True, exist_ok=True)
+        stem = f"{card.version}-{measured_on}"
+        names = [path.name for path, _ in files]
+        table = pd.DataFrame({"file": names, "label": np.array(dataset.CLASSES)[labels], "probability": probabilities})
+        table.to_csv(output / f"{stem}.csv", index=False, float_format="%.6f")
+        paths = [path for path, _ in files]
+        contact_sheet.write(output / f"{stem}-errors.jpg", classifier, paths, labels, probabilities)
     return figures
+
+
+def _answer(classifier: Classifier, grey: Image.Image) -> tuple[float, bool]:
+    output, _ = classifier.classify(grey)
+    return output.probability, classifier.accepts(output)
+
+
+def _brief(answers: np.ndarray, labels: np.ndarray, threshold: float) -> dict[str, float]:
+    probabilities, accepted = answers.T
+    figures = {**metrics.rates(probabilities, labels, threshold), "auroc": metrics.auroc(probabilities, labels)}
+    return {**{name: round(value, 4) for name, value in figures.items()}, "accepted": int(accepted.sum())}

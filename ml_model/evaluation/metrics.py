@@ -31,7 +31,7 @@ def auroc(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = N
 def rates(
     probabilities: np.ndarray, labels: np.ndarray, threshold: float, weights: np.ndarray | None = None
 ) -> dict[str, float]:
-    """accuracy, sensitivity, specificity and auroc; pneumonia is answered from `threshold` upward."""
+    """accuracy, sensitivity and specificity; pneumonia is answered from `threshold` upward."""
     weights = np.ones(len(labels)) if weights is None else weights
     right = (probabilities >= threshold) == (labels == 1)
     ill, well = weights * (labels == 1), weights * (labels == 0)
@@ -43,46 +43,73 @@ def rates(
         "accuracy": share(weights),
         "sensitivity": share(ill),
         "specificity": share(well),
-        "auroc": auroc(probabilities, labels, weights),
     }
+
+
+def calibration_error(
+    probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = None, bins: int = 15
+) -> float:
+    """Expected calibration error, 0..1: how far stated probability and share of the ill lie apart.
+
+    Mean over `bins` equal ranges of probability, each counting as many times as it has
+    pictures (Naeini et al. 2015; 15 bins as in Guo et al. 2017).
+    """
+    weights = np.ones(len(labels)) if weights is None else weights
+    index = np.minimum((probabilities * bins).astype(int), bins - 1)
+    gaps = np.bincount(index, weights * (probabilities - labels), bins)
+    return float(np.abs(gaps).sum() / weights.sum())
 
 
 def measure(
-    probabilities: np.ndarray, labels: np.ndarray, patients: np.ndarray, threshold: float, seed: int = 0
+    probabilities: np.ndarray, labels: np.ndarray, patients: np.ndarray, thresholds: dict[str, float], seed: int = 0
 ) -> dict:
-    """`rates`, each as value, low and high of a 95 % interval, and the counts behind them.
+    """What a model card tells of one set of pictures.
 
-    The interval is the percentile bootstrap over patients (Efron 1979; Field & Welsh 2007
-    on clusters): pictures of one patient are drawn together, since they resemble each other.
+    thresholds: by name of the operating point. Gives the counts, `auroc`, `calibration_error`, and
+    under `operating_points` by name `threshold`, `accuracy`, `sensitivity`, `specificity` and the
+    four counts behind them. A figure is its value with low and high of a 95 % interval: the
+    percentile bootstrap over patients (Efron 1979; Field & Welsh 2007 on clusters), since
+    pictures of one patient resemble each other.
     """
     _, patient = np.unique(patients, return_inverse=True)
-    count = patient.max() + 1
+    count = int(patient.max()) + 1
     generator = np.random.Generator(np.random.PCG64(seed))
+
+    def figures(weights: np.ndarray | None) -> dict[tuple[str, str], float]:
+        result = {
+            ("", "auroc"): auroc(probabilities, labels, weights),
+            ("", "calibration_error"): calibration_error(probabilities, labels, weights),
+        }
+        for point, threshold in thresholds.items():
+            for name, value in rates(probabilities, labels, threshold, weights).items():
+                result[point, name] = value
+        return result
+
     draws = [
-        rates(
-            probabilities, labels, threshold, np.bincount(generator.integers(0, count, count), minlength=count)[patient]
-        )
+        figures(np.bincount(generator.integers(0, count, count), minlength=count)[patient])
         for _ in range(BOOTSTRAP_SAMPLES)
     ]
-    said = probabilities >= threshold
-    figures: dict = {
-        name: {
-            "value": round(value, 4),
-            "low": round(float(np.nanpercentile([d[name] for d in draws], 2.5)), 4),
-            "high": round(float(np.nanpercentile([d[name] for d in draws], 97.5)), 4),
-        }
-        for name, value in rates(probabilities, labels, threshold).items()
-    }
-    figures["threshold"] = round(float(threshold), 4)
-    figures["counts"] = {
+    measured: dict = {
         "pictures": len(labels),
-        "patients": int(count),
-        "true_positive": int((said & (labels == 1)).sum()),
-        "false_negative": int((~said & (labels == 1)).sum()),
-        "true_negative": int((~said & (labels == 0)).sum()),
-        "false_positive": int((said & (labels == 0)).sum()),
+        "patients": count,
+        "normal": int((labels == 0).sum()),
+        "pneumonia": int((labels == 1).sum()),
+        "operating_points": {},
     }
-    return figures
+    for point, threshold in thresholds.items():
+        said = probabilities >= threshold
+        measured["operating_points"][point] = {
+            "threshold": round(float(threshold), 4),
+            "true_positive": int((said & (labels == 1)).sum()),
+            "false_negative": int((~said & (labels == 1)).sum()),
+            "true_negative": int((~said & (labels == 0)).sum()),
+            "false_positive": int((said & (labels == 0)).sum()),
+        }
+    for (point, name), value in figures(None).items():
+        low, high = np.nanpercentile([draw[point, name] for draw in draws], (2.5, 97.5))
+        target = measured["operating_points"][point] if point else measured
+        target[name] = {"value": round(value, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+    return measured
 
 
 def equal_error_threshold(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -95,6 +122,14 @@ def equal_error_threshold(probabilities: np.ndarray, labels: np.ndarray) -> floa
     sensitivity = 1 - np.searchsorted(np.sort(probabilities[labels == 1]), cuts) / (labels == 1).sum()
     specificity = np.searchsorted(np.sort(probabilities[labels == 0]), cuts) / (labels == 0).sum()
     return float(cuts[np.argmin(np.abs(sensitivity - specificity))])
+
+
+def threshold_for_sensitivity(probabilities: np.ndarray, labels: np.ndarray, sensitivity: float) -> float:
+    """The highest threshold that finds at least the share `sensitivity` of the ill."""
+    ill = np.sort(probabilities[labels == 1])
+    index = int((1 - sensitivity) * len(ill))
+    below = probabilities[probabilities < ill[index]]
+    return float((ill[index] + below.max(initial=0.0)) / 2)
 
 
 def best_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:

@@ -35,9 +35,17 @@ def test_card_tells_data_threshold_and_measured_figures():
     card = bundle.read(bundle.current())
     assert card.data["train"]["pneumonia"] > card.data["train"]["normal"] > 1000
     assert 0 < card.operating_points[card.default_operating_point].threshold < 1
-    for figure in ("accuracy", "sensitivity", "specificity", "auroc"):
-        test = card.metrics["test"][figure]
-        assert test["low"] <= test["value"] <= test["high"]
+    test = card.metrics["test"]
+    assert set(test["operating_points"]) == set(card.operating_points) == {"balanced", "screening"}
+    assert card.operating_points["screening"].threshold < card.operating_points["balanced"].threshold
+    figures = [test["auroc"], test["calibration_error"]]
+    figures += [
+        point[name]
+        for point in test["operating_points"].values()
+        for name in ("accuracy", "sensitivity", "specificity")
+    ]
+    for figure in figures:
+        assert figure["low"] <= figure["value"] <= figure["high"]
 
 
 def test_serving_imports_no_tensorflow():
@@ -59,19 +67,20 @@ def test_activation_map_fits_the_picture_and_its_range(classifier, xray):
 
 def test_flat_and_black_pictures_give_numbers(classifier):
     for grey in (0, 128, 255):
-        probability, activation_map = classifier.run(np.full((classifier.card.input_size,) * 2 + (1,), grey, np.uint8))
-        assert 0 <= probability <= 1
-        assert np.isfinite(activation_map).all()
+        output = classifier.run(np.full((classifier.card.input_size,) * 2 + (1,), grey, np.uint8))
+        assert 0 <= output.probability <= 1
+        assert 0 <= output.chest_xray_score <= 1
+        assert np.isfinite(output.activation_map).all()
 
 
 def test_threads_get_the_answers_of_one(classifier):
     pictures = [preprocessing.to_input(phantom.draw(seed=seed), classifier.card.input_size) for seed in range(8)]
-    alone = [classifier.run(picture)[0] for picture in pictures]
+    alone = [classifier.run(picture).probability for picture in pictures]
     together: list = [None] * len(pictures)
 
     def work(index: int) -> None:
         for _ in range(5):
-            together[index] = classifier.run(pictures[index])[0]
+            together[index] = classifier.run(pictures[index]).probability
 
     threads = [threading.Thread(target=work, args=[index]) for index in range(len(pictures))]
     for thread in threads:
@@ -166,12 +175,32 @@ def test_full_size_and_small_copies_agree(classifier, xray_data):
 def test_the_card_tells_what_the_network_does_on_the_official_test_split(classifier, xray_data):
     """Every picture of the test split again, through the very function that serves."""
     stored = classifier.card.metrics["test"]
-    threshold = stored["threshold"]
     answers = []
     for label, name in enumerate(("NORMAL", "PNEUMONIA")):
         for path in sorted((xray_data / "chest_xray" / "test" / name).iterdir()):
-            answers.append((classifier.diagnose(path.read_bytes(), limits=images.Limits()).probability, label))
-    probabilities, labels = map(np.array, zip(*answers, strict=True))
-    measured = metrics.rates(probabilities, labels, threshold)
-    for name, value in measured.items():
-        assert value == pytest.approx(stored[name]["value"], abs=0.002), name
+            finding = classifier.diagnose(path.read_bytes(), limits=images.Limits())
+            answers.append((finding.probability, label, finding.accepted))
+    probabilities, labels, accepted = map(np.array, zip(*answers, strict=True))
+    assert accepted.sum() == stored["accepted"]
+    assert metrics.auroc(probabilities, labels) == pytest.approx(stored["auroc"]["value"], abs=0.002)
+    for point in stored["operating_points"].values():
+        measured = metrics.rates(probabilities, labels, point["threshold"])
+        for name, value in measured.items():
+            assert value == pytest.approx(point[name]["value"], abs=0.002), name
+
+
+def test_the_gate_passes_chests_and_refuses_the_rest(classifier, xray_data):
+    """Files that fitted the gate are among these; the card counts the others apart."""
+
+    def accepted(folder: str) -> float:
+        files = [path for path in (xray_data / folder).rglob("*") if path.is_file()]
+        return float(np.mean([classifier.diagnose(path.read_bytes()).accepted for path in files]))
+
+    assert classifier.card.metrics["test"]["accepted"] >= 0.99 * 624
+    assert accepted("adult_chest_xray") >= 0.98
+    assert accepted("adult_normal") >= 0.98
+    for kind in sorted((xray_data / "not_chest_xray").iterdir()):
+        assert accepted(f"not_chest_xray/{kind.name}") <= 0.03, kind.name
+    for kind, held_out in classifier.card.gate.measured["refused"].items():
+        counted = held_out["files held out"]
+        assert counted["refused"] >= 0.97 * counted["pictures"], kind

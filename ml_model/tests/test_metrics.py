@@ -35,8 +35,10 @@ def test_interval_holds_the_value_and_widens_when_pictures_share_patients():
     generator = np.random.Generator(np.random.PCG64(5))
     labels = np.repeat(generator.integers(0, 2, 60), 5)
     scores = np.clip(labels * 0.3 + np.repeat(generator.random(60), 5) * 0.7, 0, 1)
-    alone = metrics.measure(scores, labels, np.arange(300), 0.5)["accuracy"]
-    grouped = metrics.measure(scores, labels, np.repeat(np.arange(60), 5), 0.5)["accuracy"]
+    alone = metrics.measure(scores, labels, np.arange(300), {"x": 0.5})["operating_points"]["x"]["accuracy"]
+    grouped = metrics.measure(scores, labels, np.repeat(np.arange(60), 5), {"x": 0.5})["operating_points"]["x"][
+        "accuracy"
+    ]
     assert grouped["low"] <= grouped["value"] <= grouped["high"]
     assert grouped["high"] - grouped["low"] > alone["high"] - alone["low"]
 
@@ -47,6 +49,25 @@ def test_equal_error_threshold_balances_the_two_rates():
     scores = metrics.sigmoid(generator.normal(labels * 2.0, 1.0))
     rates = metrics.rates(scores, labels, metrics.equal_error_threshold(scores, labels))
     assert rates["sensitivity"] == pytest.approx(rates["specificity"], abs=0.01)
+
+
+def test_calibration_error_is_the_gap_between_promise_and_share():
+    probabilities = np.repeat([0.1, 0.9], 100)
+    honest = np.tile(np.repeat([1, 0], [10, 90]), 2)
+    honest[100:] = 1 - honest[100:]
+    assert metrics.calibration_error(probabilities, honest) == pytest.approx(0, abs=1e-9)
+    assert metrics.calibration_error(probabilities, np.ones(200)) == pytest.approx(0.5)
+    assert metrics.calibration_error(np.ones(5), np.ones(5)) == 0
+
+
+@pytest.mark.parametrize("wanted", [0.5, 0.9, 0.98, 1.0])
+def test_threshold_for_sensitivity_is_the_highest_that_reaches_it(wanted):
+    generator = np.random.Generator(np.random.PCG64(8))
+    labels = (np.arange(500) % 3 > 0).astype(int)
+    scores = metrics.sigmoid(generator.normal(labels * 2.0, 1.0))
+    threshold = metrics.threshold_for_sensitivity(scores, labels, wanted)
+    found = (scores[labels == 1] >= threshold).mean()
+    assert wanted <= found < wanted + 2 / (labels == 1).sum() + 1e-9
 
 
 def test_temperature_undoes_overconfidence():

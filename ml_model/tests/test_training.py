@@ -4,12 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ml_model import Classifier, bundle, phantom, preprocessing
 
 pytestmark = pytest.mark.training
 
-TINY = {"size": 64, "epochs": 2, "batch_size": 8, "validation_share": 0.4, "frozen_blocks": 12}
+TINY = {"size": 64, "epochs": 2, "batch_size": 8, "validation_share": 0.4, "frozen_blocks": 12} | {
+    "small_epochs": 2,
+    "small_batch_size": 8,
+}
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +24,14 @@ def data(tmp_path_factory) -> Path:
         folder.mkdir(parents=True)
         for number in range(1, 17):
             phantom.draw(96, 80, opacity=float(label), seed=number).save(folder / pattern.format(number))
+    generator = np.random.Generator(np.random.PCG64(3))
+    for kind, cell in (("grain", 1), ("blocks", 16)):
+        folder = root / "other" / kind
+        folder.mkdir(parents=True)
+        for number in range(12):
+            cells = generator.integers(0, 256, (96 // cell, 96 // cell), np.uint8)
+            Image.fromarray(np.kron(cells, np.ones((cell, cell), np.uint8))).save(folder / f"{number}.png")
+    (root / "other" / "note.txt").write_text("not a picture")
     return root
 
 
@@ -28,7 +40,15 @@ def trained(data, tmp_path_factory) -> tuple[Path, Path]:
     from ml_model.training import pipeline
 
     root, work = tmp_path_factory.mktemp("trained"), tmp_path_factory.mktemp("work")
-    folder = pipeline.train(data, pipeline.Settings(**TINY), work=work, root=root, verbose=0, say=lambda text: None)
+    folder = pipeline.train(
+        data,
+        pipeline.Settings(**TINY),
+        work=work,
+        root=root,
+        other_pictures=data / "other",
+        verbose=0,
+        say=lambda text: None,
+    )
     return folder, work
 
 
@@ -36,10 +56,32 @@ def test_training_writes_a_bundle_that_serves(trained):
     folder, _ = trained
     assert bundle.current(folder.parent) == folder
     card = bundle.read(folder, verify=(bundle.KERAS_FILE, bundle.SERVING_FILE))
-    assert card.training["epochs"] == len(card.training["history"]) == 2
+    assert {trunk: len(rows) for trunk, rows in card.training["history"].items()} == {"pretrained": 2, "small": 2}
     assert card.data["train"]["normal"] + card.data["validation"]["normal"] == 16
     assert set(card.metrics) == {"validation", "validation_augmented"}
     assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_gate_is_fitted_measured_and_served(trained, data):
+    folder, _ = trained
+    classifier = Classifier(folder)
+    gate = classifier.card.gate
+    assert set(gate.measured["refused"]) == {"grain", "blocks"}
+    assert gate.measured["refused"]["grain"]["whole kind held out"]["pictures"] == 12
+    assert gate.measured["accepted"]["validation"]["accepted"] > 0
+    chests = [classifier.diagnose(path.read_bytes()) for path in (data / "train" / "NORMAL").iterdir()]
+    others = [classifier.diagnose(path.read_bytes()) for path in (data / "other" / "grain").iterdir()]
+    assert np.mean([f.accepted for f in chests]) > np.mean([f.accepted for f in others])
+    assert all(f.accepted == (f.chest_xray_score >= gate.threshold) for f in chests + others)
+
+
+def test_without_other_pictures_there_is_no_gate(trained, data, tmp_path, xray):
+    from ml_model.training import pipeline
+
+    _, work = trained
+    folder = pipeline.train(data, pipeline.Settings(**TINY), work=work, root=tmp_path, verbose=0, say=lambda text: None)
+    finding = Classifier(folder).diagnose(xray())
+    assert (finding.accepted, finding.chest_xray_score) == (True, None)
 
 
 def test_keras_and_litert_are_the_same_network(trained):
@@ -51,7 +93,7 @@ def test_keras_and_litert_are_the_same_network(trained):
     for seed in range(4):
         pixels = preprocessing.to_input(phantom.draw(opacity=seed / 4, seed=seed), 64)
         keras_says = float(model(pixels[np.newaxis].astype(np.float32))[0, 0])
-        assert classifier.run(pixels)[0] == pytest.approx(keras_says, abs=1e-4)
+        assert classifier.run(pixels).probability == pytest.approx(keras_says, abs=1e-4)
 
 
 def test_the_activation_map_adds_up_to_the_logit(trained):
@@ -69,7 +111,7 @@ def test_the_activation_map_adds_up_to_the_logit(trained):
 
 
 def test_training_again_takes_up_what_was_done(trained, data, tmp_path, monkeypatch):
-    """The second run finds both epochs finished: it fits nothing, and exports the same network."""
+    """The second run finds every epoch finished: it fits nothing, and exports the same network."""
     import keras
 
     from ml_model.training import pipeline
@@ -113,12 +155,12 @@ def test_training_goes_on_after_an_interruption(data, tmp_path, monkeypatch):
     monkeypatch.setattr(keras.Model, "fit", fit_and_stop)
     with pytest.raises(Interrupted):
         run()
-    (epochs,) = (tmp_path / "work").glob("*/epochs.csv")
+    (epochs,) = (tmp_path / "work").glob("*/pretrained/epochs.csv")
     first = log(epochs)
     assert len(first) == 1
     monkeypatch.setattr(keras.Model, "fit", fit)
     folder = run()
-    history = bundle.read(folder).training["history"]
+    history = bundle.read(folder).training["history"]["pretrained"]
     assert [row["epoch"] for row in history] == [0, 1]
     assert history[0] == first[0]
 
@@ -132,7 +174,7 @@ def test_pretrained_weights_reach_every_layer():
     before = {layer.name: [w.copy() for w in layer.get_weights()] for layer in model.layers}
     imagenet.load_into(model)
     for layer in model.layers:
-        if layer.get_weights() and layer.name != network.HEAD:
+        if layer.get_weights() and layer.name != network.HEAD and not layer.name.startswith("small"):
             changed = [not np.array_equal(a, b) for a, b in zip(before[layer.name], layer.get_weights(), strict=True)]
             assert all(changed), layer.name
 

@@ -3,11 +3,13 @@
 import contextlib
 import datetime
 import io
+import itertools
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import h5py
 import keras
 import numpy as np
 from keras import layers
@@ -16,12 +18,16 @@ from PIL import Image
 from ml_model import bundle, network, phantom, preprocessing
 from ml_model.classifier import Classifier
 from ml_model.evaluation import metrics
+from ml_model.training import gate, linear
 from ml_model.training.fitting import Fitted, Settings, balancing_weights
 
 INTENDED_USE = (
     "Education and research. Not for clinical use without validation. Frontal chest X-rays; learned from "
     "children of one to five years of one hospital, so figures hold for such pictures only."
 )
+
+SCREENING_SENSITIVITY = 0.98
+CHOSEN_ON = "validation pictures and one augmented copy of each"
 
 
 def logits(model: keras.Model, pictures: np.ndarray) -> np.ndarray:
@@ -48,31 +54,36 @@ def push_map(model: keras.Model) -> keras.Model:
     The head is linear in averages of feature maps, so applied before averaging it gives
     this map (class activation mapping, Zhou et al. 2016). Needs no gradient.
     """
-    fine, coarse = model.get_layer(network.FINE).output, model.get_layer(network.COARSE).output
     kernel, _ = model.get_layer(network.HEAD).get_weights()
-    split = fine.shape[-1]
+    pushes, start, finest = [], 0, model.get_layer(network.FINE).output.shape[1]
+    for name in itertools.chain(*network.TRUNKS.values()):
+        features = model.get_layer(name).output
+        layer = layers.Conv2D(1, 1, use_bias=False, name=f"{name}_push")
+        push = layer(features)
+        layer.set_weights([kernel[start : start + features.shape[-1]].reshape(1, 1, -1, 1)])
+        start += features.shape[-1]
+        if features.shape[1] < finest:
+            enlarge = layers.UpSampling2D(finest // features.shape[1], interpolation="bilinear", name=f"{name}_enlarge")
+            push = enlarge(push)
+        pushes.append(push)
+    return keras.Model(model.input, layers.Add(name="push")(pushes))
 
-    def apply_head(features, weights: np.ndarray, name: str):
-        layer = layers.Conv2D(1, 1, use_bias=False, name=name)
-        result = layer(features)
-        layer.set_weights([weights.reshape(1, 1, -1, 1)])
-        return result
 
-    enlarge = layers.UpSampling2D(fine.shape[1] // coarse.shape[1], interpolation="bilinear", name="enlarge")
-    total = layers.Add(name="push")(
-        [apply_head(fine, kernel[:split], "fine_push"), enlarge(apply_head(coarse, kernel[split:], "coarse_push"))]
-    )
-    return keras.Model(model.input, total)
+def serving_graph(model: keras.Model, full_scale: float, gate_head: linear.Head | None = None) -> keras.Model:
+    """`model` with two outputs: logits, (batch, 1 or 2), and activation map, (batch, h, w, 1) in 0..1.
 
-
-def serving_graph(model: keras.Model, full_scale: float) -> keras.Model:
-    """`model` with two outputs: logit, (batch, 1), and activation map, (batch, h, w, 1) in 0..1.
-
-    full_scale: the push, in logits, that the map shows as 1.
+    full_scale: the push, in logits, that the map shows as 1. gate_head: gives the second
+    logit, of being a frontal chest X-ray.
     """
     push = push_map(model)
     shown = layers.ReLU(max_value=1.0, name="activation_map")(layers.Rescaling(1 / full_scale)(push.output))
-    return keras.Model(model.input, [model.get_layer(network.HEAD).output, shown])
+    logits = model.get_layer(network.HEAD).output
+    if gate_head is not None:
+        dense = layers.Dense(1, name="chest_xray_logit")
+        second = dense(gate.feature_model(model).output)
+        dense.set_weights([gate_head.kernel[:, np.newaxis], np.array([gate_head.bias], np.float32)])
+        logits = layers.Concatenate(name="logits")([logits, second])
+    return keras.Model(model.input, [logits, shown])
 
 
 def to_litert(model: keras.Model) -> bytes:
@@ -85,9 +96,15 @@ def to_litert(model: keras.Model) -> bytes:
 
 
 def write_bundle(
-    fitted: Fitted, settings: Settings, data: dict, root: Path, *, say: Callable[[str], None] = print
+    fitted: Fitted,
+    settings: Settings,
+    data: dict,
+    root: Path,
+    *,
+    fit_gate: Callable[[keras.Model], tuple[linear.Head, bundle.Gate]] | None = None,
+    say: Callable[[str], None] = print,
 ) -> Path:
-    """Calibrate, choose the threshold, export and write a new version under `root`; returns its folder.
+    """Calibrate, choose the thresholds, fit the gate, export and write a new version under `root`; returns its folder.
 
     data: what the card is to say of the pictures. The folder gets its final name only when
     it is complete and was opened as a server would open it. Does not make it current.
@@ -96,9 +113,20 @@ def write_bundle(
     values = logits(fitted.model, validation.pictures)
     temperature = calibrate(fitted.model, values, validation.labels)
     probabilities = metrics.sigmoid(values / temperature)
-    threshold = metrics.equal_error_threshold(probabilities, validation.labels)
+    points = {
+        "balanced": bundle.OperatingPoint(
+            round(metrics.equal_error_threshold(probabilities, validation.labels), 4),
+            f"sensitivity equals specificity on {CHOSEN_ON}",
+        ),
+        "screening": bundle.OperatingPoint(
+            round(metrics.threshold_for_sensitivity(probabilities, validation.labels, SCREENING_SENSITIVITY), 4),
+            f"sensitivity {SCREENING_SENSITIVITY} on {CHOSEN_ON}",
+        ),
+    }
+    thresholds = {name: point.threshold for name, point in points.items()}
     push = push_map(fitted.model).predict(validation.pictures[validation.labels == 1], batch_size=64, verbose=0)
     full_scale = float(np.percentile(push[push > 0], 99.5))
+    gate_head, gate_facts = fit_gate(fitted.model) if fit_gate else (None, None)
 
     today = datetime.datetime.now(datetime.UTC)
     root.mkdir(parents=True, exist_ok=True)
@@ -107,7 +135,8 @@ def write_bundle(
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
     fitted.model.save(draft / bundle.KERAS_FILE, include_optimizer=False)
-    (draft / bundle.SERVING_FILE).write_bytes(to_litert(serving_graph(fitted.model, full_scale)))
+    compress(draft / bundle.KERAS_FILE)
+    (draft / bundle.SERVING_FILE).write_bytes(to_litert(serving_graph(fitted.model, full_scale, gate_head)))
 
     golden = [bundle.Golden(opacity, seed, 0.0) for opacity, seed in ((0.0, 0), (1.0, 0))]
     golden = [
@@ -118,20 +147,15 @@ def write_bundle(
         version=version,
         created=today.isoformat(timespec="seconds"),
         input_size=settings.size,
-        preprocessing=preprocessing.DESCRIPTION,
-        operating_points={
-            "balanced": bundle.OperatingPoint(
-                round(threshold, 4),
-                "sensitivity equals specificity on validation pictures and one augmented copy of each",
-            )
-        },
+        operating_points=points,
         default_operating_point="balanced",
         files={name: bundle.sha256(draft / name) for name in (bundle.KERAS_FILE, bundle.SERVING_FILE)},
         golden=golden,
+        gate=gate_facts,
         intended_use=INTENDED_USE,
         training={
             **asdict(settings),
-            "best_epoch": fitted.best_epoch,
+            "best_epochs": fitted.best_epochs,
             "temperature": round(temperature, 4),
             "temperature_note": "already divided into the weights of the last layer",
             "activation_full_scale": round(full_scale, 4),
@@ -139,12 +163,8 @@ def write_bundle(
         },
         data=data,
         metrics={
-            "validation": metrics.measure(
-                probabilities[:clean], validation.labels[:clean], validation.patients[:clean], threshold
-            ),
-            "validation_augmented": metrics.measure(
-                probabilities[clean:], validation.labels[clean:], validation.patients[clean:], threshold
-            ),
+            name: metrics.measure(probabilities[rows], validation.labels[rows], validation.patients[rows], thresholds)
+            for name, rows in (("validation", slice(clean)), ("validation_augmented", slice(clean, None)))
         },
     )
     bundle.write_card(draft, card)
@@ -152,12 +172,30 @@ def write_bundle(
     return draft.rename(root / version)
 
 
+def compress(path: Path) -> None:
+    """Write the HDF5 file `path` anew with its arrays compressed, without loss; Keras reads it as before."""
+    smaller = path.with_suffix(".smaller")
+    with h5py.File(path) as source, h5py.File(smaller, "w", libver="latest") as target:
+
+        def copy(name: str, item: h5py.Group | h5py.Dataset) -> None:
+            if isinstance(item, h5py.Dataset):
+                how = {"compression": "gzip", "compression_opts": 9, "shuffle": True} if item.shape else {}
+                made = target.create_dataset(name, data=item[()], **how)
+            else:
+                made = target.require_group(name)
+            made.attrs.update(item.attrs)
+
+        target.attrs.update(source.attrs)
+        source.visititems(copy)
+    smaller.replace(path)
+
+
 def _compare(folder: Path, pictures: np.ndarray, say: Callable[[str], None]) -> None:
     """Raises RuntimeError unless the two files, read back as a user would, are the same network."""
     saved = keras.saving.load_model(folder / bundle.KERAS_FILE, compile=False)
     expected = saved.predict(pictures, batch_size=64, verbose=0)[:, 0]
     classifier = Classifier(folder)
-    served = np.array([classifier.run(picture)[0] for picture in pictures])
+    served = np.array([classifier.run(picture).probability for picture in pictures])
     difference = float(np.abs(served - expected).max())
     say(f"Keras and LiteRT files differ by at most {difference:.6f} on validation")
     if not difference <= 1e-3:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ml_model import network
 from ml_model.dataset import PictureSet
+from ml_model.evaluation import metrics
 from ml_model.training import augmentation, imagenet
 
 
@@ -21,7 +22,7 @@ class Settings:
     """Everything that decides how a network comes out, apart from the pictures."""
 
     size: int = 160
-    epochs: int = 8
+    epochs: int = 7
     batch_size: int = 32
     learning_rate: float = 3e-4
     weight_decay: float = 0.02
@@ -29,6 +30,10 @@ class Settings:
     dropout: float = 0.3
     frozen_blocks: int = 5
     """Stem and first blocks stay as ImageNet left them: edges are edges, and an epoch takes a third of the time."""
+    small_epochs: int = 16
+    small_batch_size: int = 64
+    small_learning_rate: float = 3e-3
+    """Of the small trunk, which starts from nothing; the three above are of the pretrained one."""
     validation_share: float = 0.15
     seed: int = 20261123
     pretrained: bool = True
@@ -38,45 +43,76 @@ class Settings:
 class Fitted:
     """What `fit` returns.
 
-    model: best epoch. history: one mapping of figures per epoch. validation: the pictures the
-    best epoch was chosen on, first as they are, then the same ones augmented once.
+    model: each trunk at its best epoch, and the mean of both. history: of each trunk, one mapping
+    of figures per epoch. best_epochs: counted from 1. validation: the pictures the best epochs
+    were chosen on, first as they are, then the same ones augmented once.
     """
 
     model: keras.Model
-    history: list[dict[str, float]]
-    best_epoch: int
+    history: dict[str, list[dict[str, float]]]
+    best_epochs: dict[str, int]
     validation: PictureSet
 
 
 def fit(train: PictureSet, validation: PictureSet, settings: Settings, work: Path, *, verbose: int = 1) -> Fitted:
-    """Fit on `train`, keep the epoch that does best on `validation` and on an augmented copy of it.
+    """Fit each trunk on `train`, keep the epoch that does best on `validation` and on an augmented copy of it.
 
     work: a folder for checkpoints. Called again with the same folder, settings and
     pictures, it goes on after the last finished epoch.
     """
     work = work / fingerprint(train, validation, settings)
-    work.mkdir(parents=True, exist_ok=True)
-    log, best, backup = work / "epochs.csv", work / "best.weights.h5", work / "backup"
     _keep_freed_memory()
     keras.utils.set_random_seed(settings.seed)
-
-    model = network.build(settings.size, settings.dropout)
+    model = network.build(settings.size)
     if settings.pretrained:
         imagenet.load_into(model)
     _freeze(model, settings.frozen_blocks)
     validation = with_augmented_copy(validation, settings.seed)
 
+    members, history = {}, {}
+    for trunk, schedule in (
+        ("pretrained", _Schedule(settings.epochs, settings.batch_size, settings.learning_rate)),
+        ("small", _Schedule(settings.small_epochs, settings.small_batch_size, settings.small_learning_rate)),
+    ):
+        members[trunk] = network.member(model, trunk, settings.dropout)
+        history[trunk] = _fit_member(members[trunk], train, validation, settings, schedule, work / trunk, verbose)
+    _join(model, members, validation)
+    model.trainable = False
+    best = {trunk: min(range(len(rows)), key=lambda i: rows[i]["val_loss"]) + 1 for trunk, rows in history.items()}
+    return Fitted(model, history, best, validation)
+
+
+@dataclass(frozen=True)
+class _Schedule:
+    epochs: int
+    batch_size: int
+    learning_rate: float
+
+
+def _fit_member(
+    member: keras.Model,
+    train: PictureSet,
+    validation: PictureSet,
+    settings: Settings,
+    schedule: _Schedule,
+    work: Path,
+    verbose: int,
+) -> list[dict[str, float]]:
+    """Leave `member` with the weights of its best epoch; returns the figures of every epoch."""
+    work.mkdir(parents=True, exist_ok=True)
+    log, best, backup = work / "epochs.csv", work / "best.weights.h5", work / "backup"
     done = read_history(log)
-    if len(done) < settings.epochs:
+    if len(done) < schedule.epochs:
         pictures = keras.Input((settings.size, settings.size, 1))
-        trainer = keras.Model(pictures, model(augmentation.build(settings.seed)(pictures)))
-        steps = -(-len(train) // settings.batch_size) * settings.epochs
+        augment = augmentation.build(settings.seed, strong=member.name == "small")
+        trainer = keras.Model(pictures, member(augment(pictures)))
+        steps = -(-len(train) // schedule.batch_size) * schedule.epochs
         trainer.compile(
             optimizer=keras.optimizers.AdamW(
                 keras.optimizers.schedules.CosineDecay(
-                    settings.learning_rate / 10,
+                    schedule.learning_rate / 10,
                     steps - steps // 20,
-                    warmup_target=settings.learning_rate,
+                    warmup_target=schedule.learning_rate,
                     warmup_steps=steps // 20,
                 ),
                 weight_decay=settings.weight_decay,
@@ -90,20 +126,31 @@ def fit(train: PictureSet, validation: PictureSet, settings: Settings, work: Pat
             train.labels,
             sample_weight=balancing_weights(train.labels),
             validation_data=(validation.pictures, validation.labels, balancing_weights(validation.labels)),
-            epochs=settings.epochs,
-            batch_size=settings.batch_size,
+            epochs=schedule.epochs,
+            batch_size=schedule.batch_size,
             verbose=verbose,
             callbacks=[
                 keras.callbacks.BackupAndRestore(str(backup)),
-                _KeepBest(model, best, min((row["val_loss"] for row in done), default=float("inf"))),
+                _KeepBest(member, best, min((row["val_loss"] for row in done), default=float("inf"))),
                 keras.callbacks.CSVLogger(str(log), append=bool(done)),
             ],
         )
         done = read_history(log)
-    model.load_weights(best)
-    model.trainable = False
-    best_epoch = min(range(len(done)), key=lambda i: done[i]["val_loss"]) + 1
-    return Fitted(model, done, best_epoch, validation)
+    member.load_weights(best)
+    return done
+
+
+def _join(model: keras.Model, members: dict[str, keras.Model], validation: PictureSet) -> None:
+    """Set the head of `model` to the mean of its members' logits, each brought to honest size first."""
+    kernels, biases = [], []
+    for member in members.values():
+        headless = keras.Model(member.input, member.get_layer(network.HEAD).output)
+        logits = headless.predict(validation.pictures, batch_size=64, verbose=0)[:, 0].astype(np.float64)
+        temperature = metrics.best_temperature(logits, validation.labels, balancing_weights(validation.labels))
+        kernel, bias = member.get_layer(network.HEAD).get_weights()
+        kernels.append(kernel / (temperature * len(members)))
+        biases.append(bias / (temperature * len(members)))
+    model.get_layer(network.HEAD).set_weights([np.concatenate(kernels), np.sum(biases, axis=0)])
 
 
 class _KeepBest(keras.callbacks.Callback):
@@ -120,8 +167,9 @@ class _KeepBest(keras.callbacks.Callback):
 
 
 def fingerprint(train: PictureSet, validation: PictureSet, settings: Settings) -> str:
-    """A short name for one way of training on one set of pictures."""
+    """A short name for one way of training (settings, code of augmentation and network) on one set of pictures."""
     digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
+    digest.update(Path(augmentation.__file__).read_bytes() + Path(network.__file__).read_bytes())
     for part in (train, validation):
         digest.update(part.pictures.tobytes())
         digest.update(part.labels.tobytes())
@@ -142,20 +190,24 @@ def balancing_weights(labels: np.ndarray) -> np.ndarray:
     return np.where(labels == 1, 0.5 / share, 0.5 / (1 - share)).astype(np.float32)
 
 
+def augmented(pictures: np.ndarray, seed: int) -> np.ndarray:
+    """uint8 (n, size, size, 1) as training might show them, once."""
+    layer = augmentation.build(seed, strong=True)
+    parts = [
+        np.asarray(layer(pictures[start : start + 64].astype(np.float32), training=True))
+        for start in range(0, len(pictures), 64)
+    ]
+    return np.clip(np.rint(np.concatenate(parts)), 0, 255).astype(np.uint8)
+
+
 def with_augmented_copy(pictures: PictureSet, seed: int) -> PictureSet:
     """`pictures`, then each of them once more as training might show it.
 
     On clean validation pictures nearly every network is nearly perfect; the copies
     make the choice of epoch, temperature and threshold say something.
     """
-    layer = augmentation.build(seed + 1000)
-    augmented = [
-        np.asarray(layer(pictures.pictures[start : start + 64].astype(np.float32), training=True))
-        for start in range(0, len(pictures), 64)
-    ]
-    copies = np.clip(np.rint(np.concatenate(augmented)), 0, 255).astype(np.uint8)
     return PictureSet(
-        np.concatenate([pictures.pictures, copies]),
+        np.concatenate([pictures.pictures, augmented(pictures.pictures, seed + 1000)]),
         np.concatenate([pictures.labels, pictures.labels]),
         np.concatenate([pictures.patients, pictures.patients]),
         pictures.files * 2,

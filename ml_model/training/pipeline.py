@@ -1,12 +1,13 @@
 """From a folder of pictures to a served bundle: load, split, fit, export."""
 
+import functools
 import platform
 from collections.abc import Callable
 from pathlib import Path
 
 from ml_model import bundle, dataset
 from ml_model.dataset import DataError
-from ml_model.training import export, fitting
+from ml_model.training import export, fitting, gate
 from ml_model.training.fitting import Settings
 
 SOURCE = {
@@ -24,13 +25,17 @@ def train(
     work: Path,
     root: Path = bundle.TRAINED,
     say: Callable[[str], None] = print,
+    other_chests: Path | None = None,
+    other_pictures: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     verbose: int = 1,
 ) -> Path:
     """Train on `data_dir`/train and make the new bundle under `root` the current one; returns its folder.
 
     `data_dir`/test is not opened: measuring is evaluation's business. work: checkpoints.
-    Raises DataError if the folder is not laid out as dataset.load expects.
+    other_pictures: a folder of KIND/files that are no chest X-rays; without it the bundle has no
+    gate. other_chests: chest X-rays of other hospitals, for the gate alone.
+    Raises DataError if a folder is not laid out as expected.
     """
     import keras
     import tensorflow
@@ -47,7 +52,8 @@ def train(
                 "or another --validation-share."
             )
     fitted = fitting.fit(train_part, validation, settings, work, verbose=verbose)
-    say(f"best epoch {fitted.best_epoch} of {len(fitted.history)}")
+    for trunk, epoch in fitted.best_epochs.items():
+        say(f"{trunk} trunk: best epoch {epoch} of {len(fitted.history[trunk])}")
     data = {
         **SOURCE,
         "split": "by patient, so that no patient is in both parts",
@@ -59,6 +65,16 @@ def train(
             "keras": keras.__version__,
         },
     }
-    folder = export.write_bundle(fitted, settings, data, root, say=say)
+    fit_gate = None
+    if other_pictures:
+        fit_gate = functools.partial(
+            gate.build,
+            chests=train_part.pictures,
+            validation=validation.pictures,
+            other_chests=other_chests,
+            other_pictures=other_pictures,
+            augment=functools.partial(fitting.augmented, seed=settings.seed + 2000),
+        )
+    folder = export.write_bundle(fitted, settings, data, root, fit_gate=fit_gate, say=say)
     bundle.make_current(folder)
     return folder

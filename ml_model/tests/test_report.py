@@ -1,0 +1,72 @@
+"""Measuring writes figures, plots and a card to read; the same each time."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ml_model import Classifier, bundle, phantom
+from ml_model.evaluation import measuring
+from ml_model.evaluation.shifts import SHIFTS
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("drawn")
+    for label, name in enumerate(("NORMAL", "PNEUMONIA")):
+        (root / name).mkdir()
+        for number in range(4):
+            phantom.draw(200, 180, opacity=float(label), seed=number).save(root / name / f"person{number}_virus_1.png")
+    return root
+
+
+def measure(folder: Path, pictures: Path, output: Path) -> tuple[dict, Path]:
+    copy = Path(shutil.copytree(bundle.current(), folder / bundle.current().name))
+    shutil.rmtree(copy / "report", ignore_errors=True)
+    return measuring.evaluate(Classifier(copy), pictures, output=output), copy
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory, pictures) -> tuple[dict, Path, Path]:
+    output = tmp_path_factory.mktemp("output")
+    figures, copy = measure(tmp_path_factory.mktemp("one"), pictures, output)
+    return figures, copy, output
+
+
+def test_figures_are_kept_in_the_card(measured, pictures):
+    figures, copy, _ = measured
+    assert bundle.read(copy).metrics[pictures.name] == figures
+    assert (figures["normal"], figures["pneumonia"], figures["patients"]) == (4, 4, 4)
+    assert set(figures["shifts"]) == set(SHIFTS)
+
+
+def test_the_report_has_its_plots_and_tells_the_cards_figures(measured):
+    figures, copy, _ = measured
+    names = {path.name for path in (copy / "report").iterdir()}
+    expected = "roc_curve precision_recall_curve reliability_diagram score_histogram shifts class_distribution"
+    expected += " training_history confusion_matrix_balanced confusion_matrix_screening"
+    assert names == {f"{name}.svg" for name in expected.split()} | {"model_card.md", "classification_report.csv"}
+    text = (copy / "report" / "model_card.md").read_text()
+    for at in figures["operating_points"].values():
+        assert f"{at['sensitivity']['value']:.4f} ({at['sensitivity']['low']:.4f} to" in text
+    for heading in ("Intended use", "Training data", "Quantitative analyses", "Under shifts", "The gate", "caveats"):
+        assert heading in text
+    assert sum(path.stat().st_size for path in (copy / "report").iterdir()) < 500_000
+
+
+def test_measuring_again_gives_the_same_bytes(measured, pictures, tmp_path):
+    _, copy, _ = measured
+    _, again = measure(tmp_path / "two", pictures, tmp_path / "output")
+    for first in (copy / "report").iterdir():
+        assert first.read_bytes() == (again / "report" / first.name).read_bytes(), first.name
+
+
+def test_scores_and_worst_errors_are_written_outside_the_bundle(measured, pictures):
+    _, copy, output = measured
+    stem = f"{copy.name}-{pictures.name}"
+    rows = (output / f"{stem}.csv").read_text().splitlines()
+    assert rows[0] == "file,label,probability"
+    assert len(rows) == 9
+    assert (output / f"{stem}-errors.jpg").read_bytes().startswith(b"\xff\xd8")
+    assert np.isfinite(float(rows[1].split(",")[2]))
