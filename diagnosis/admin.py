@@ -15,9 +15,16 @@ from diagnosis.models import Prediction
 
 @admin.register(Prediction)
 class PredictionAdmin(admin.ModelAdmin):
-    list_display = ["small_xray", "file_name", "label", "percent", "created", "model_version", "owner"]
+    list_display = ["small_xray", "file_name", "answer", "percent", "created", "model_version", "owner"]
     list_display_links = ["small_xray", "file_name"]
-    list_filter = ["label", "created", "model_version", ("upload__owner", admin.RelatedOnlyFieldListFilter)]
+    list_filter = [
+        "label",
+        "status",
+        "uncertain",
+        "created",
+        "model_version",
+        ("upload__owner", admin.RelatedOnlyFieldListFilter),
+    ]
     list_select_related = ["upload__owner"]
     list_per_page = 50
     search_fields = ["upload__original_name", "upload__sha256", "upload__owner__username", "=id"]
@@ -25,8 +32,8 @@ class PredictionAdmin(admin.ModelAdmin):
     date_hierarchy = "created"
     ordering = ["-created", "-id"]
     fieldsets = [
-        (None, {"fields": ["pictures", "label", "percent", "certainty"]}),
-        (_("Model"), {"fields": ["model_version", "operating_point", "threshold", "duration"]}),
+        (None, {"fields": ["pictures", "answer", "percent", "certainty", "status", "inverted"]}),
+        (_("Model"), {"fields": ["model_version", "operating_point", "threshold", "chest_xray_score", "duration"]}),
         (_("Upload"), {"fields": ["file_name", "owner", "pixels", "bytes", "sha256", "created", "id"]}),
     ]
 
@@ -58,13 +65,17 @@ class PredictionAdmin(admin.ModelAdmin):
     def pictures(self, prediction: Prediction) -> str:
         return render_to_string("admin/diagnosis/prediction/pictures.html", {"prediction": prediction})
 
+    @admin.display(description=_("label"), ordering="label")
+    def answer(self, prediction: Prediction) -> str:
+        return str(prediction.get_label_display() or _("not analysed"))
+
     @admin.display(description=_("file name"), ordering="upload__original_name")
     def file_name(self, prediction: Prediction) -> str:
         return prediction.upload.original_name
 
     @admin.display(description=_("probability"), ordering="probability")
     def percent(self, prediction: Prediction) -> str:
-        return f"{prediction.probability_percent:.1f} %"
+        return "" if prediction.probability_percent is None else f"{prediction.probability_percent:.1f} %"
 
     @admin.display(description=_("owner"), ordering="upload__owner__username")
     def owner(self, prediction: Prediction) -> str:

@@ -1,10 +1,12 @@
 """What is kept: uploads and the predictions made of them. The database refuses what cannot be true."""
 
 import uuid
+from typing import Any
 
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from diagnosis import inference
@@ -69,7 +71,16 @@ class Upload(models.Model):
 
 
 class Prediction(models.Model):
-    """What one version of the network said of one upload. Never changed afterwards."""
+    """What one version of the network said of one upload. Never changed afterwards.
+
+    A picture that the gate refused has a row too, `rejected`, without an answer. Whoever
+    asks for the analysis all the same gets a further row, `forced`, of the same upload.
+    """
+
+    class Status(models.TextChoices):
+        OK = "ok", _("analysed")
+        REJECTED = "rejected", _("no frontal chest X-ray")
+        FORCED = "forced", _("analysed though no frontal chest X-ray")
 
     class Label(models.TextChoices):
         NORMAL = inference.NORMAL, _("Normal")
@@ -77,12 +88,26 @@ class Prediction(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     upload = models.ForeignKey(Upload, models.CASCADE, related_name="predictions", verbose_name=_("upload"))
-    label = models.CharField(_("label"), max_length=16, choices=Label)
-    probability = models.FloatField(_("probability"), help_text=_("Of pneumonia, 0 to 1."))
+    status = models.CharField(_("status"), max_length=16, choices=Status, default=Status.OK)
+    label = models.CharField(_("label"), max_length=16, choices=Label, blank=True)
+    probability = models.FloatField(_("probability"), null=True, help_text=_("Of pneumonia, 0 to 1."))
     threshold = models.FloatField(_("threshold"), help_text=_("Pneumonia is answered from this probability upward."))
+    uncertain = models.BooleanField(
+        _("uncertain"),
+        default=False,
+        help_text=_("The probability lies between the thresholds of the operating points."),
+    )
     operating_point = models.CharField(_("operating point"), max_length=32)
+    chest_xray_score = models.FloatField(
+        _("chest X-ray score"),
+        null=True,
+        help_text=_("How much the picture is like a frontal chest X-ray, 0 to 1; empty where the model has no gate."),
+    )
+    inverted = models.BooleanField(
+        _("inverted"), default=False, help_text=_("The picture was a negative and was turned before the analysis.")
+    )
     model_version = models.CharField(_("model version"), max_length=64)
-    heatmap = models.FileField(_("heatmap"), upload_to=stored_file)
+    heatmap = models.FileField(_("heatmap"), upload_to=stored_file, blank=True)
     milliseconds = models.FloatField(_("duration"), help_text=_("Decoding and network, in milliseconds."))
     created = models.DateTimeField(_("created"), auto_now_add=True)
 
@@ -98,32 +123,60 @@ class Prediction(models.Model):
             models.CheckConstraint(condition=Q(probability__range=(0, 1)), name="prediction_probability_in_0_1"),
             models.CheckConstraint(condition=Q(threshold__gt=0, threshold__lt=1), name="prediction_threshold_in_0_1"),
             models.CheckConstraint(
-                condition=Q(label=inference.PNEUMONIA, probability__gte=F("threshold"))
-                | Q(label=inference.NORMAL, probability__lt=F("threshold")),
+                condition=Q(chest_xray_score__range=(0, 1)), name="prediction_chest_xray_score_in_0_1"
+            ),
+            models.CheckConstraint(
+                # NULL compares as unknown, which a constraint lets pass: so it is named.
+                condition=Q(status="rejected", label="", probability__isnull=True, heatmap="")
+                | Q(status__in=["ok", "forced"], probability__isnull=False)
+                & (
+                    Q(label=inference.PNEUMONIA, probability__gte=F("threshold"))
+                    | Q(label=inference.NORMAL, probability__lt=F("threshold"))
+                ),
                 name="prediction_label_follows_threshold",
             ),
             models.CheckConstraint(condition=Q(milliseconds__gte=0), name="prediction_duration_not_negative"),
-            models.CheckConstraint(condition=~Q(heatmap=""), name="prediction_has_its_heatmap"),
+            models.CheckConstraint(condition=Q(status="rejected") | ~Q(heatmap=""), name="prediction_has_its_heatmap"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_label_display()}: {self.upload.original_name}"
+        return f"{self.get_label_display() or self.get_status_display()}: {self.upload.original_name}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("diagnosis:prediction", args=[self.pk])
+
+    @property
+    def is_rejected(self) -> bool:
+        return self.status == self.Status.REJECTED
+
+    @property
+    def is_forced(self) -> bool:
+        return self.status == self.Status.FORCED
 
     @property
     def is_pneumonia(self) -> bool:
         return self.label == self.Label.PNEUMONIA
 
     @property
-    def probability_percent(self) -> float:
-        return 100 * self.probability
+    def probability_percent(self) -> float | None:
+        return None if self.probability is None else 100 * self.probability
 
     @property
     def threshold_percent(self) -> float:
         return 100 * self.threshold
 
     @property
+    def measured(self) -> dict[str, Any] | None:
+        """How often this model is right at this operating point; see inference.measured."""
+        return inference.measured(self.model_version, self.operating_point)
+
+    @property
     def certainty(self) -> str:
         """In words, how far the probability lies from the threshold, as a share of the way to 0 or 1."""
+        if self.probability is None:
+            return ""
+        if self.uncertain:
+            return str(UNCERTAIN)
         if self.is_pneumonia:
             share, words = (self.probability - self.threshold) / (1 - self.threshold), ABOVE
         else:
@@ -131,5 +184,6 @@ class Prediction(models.Model):
         return str(words[0] if share < 0.25 else words[1] if share < 0.75 else words[2])
 
 
+UNCERTAIN = _("uncertain: the operating points disagree")
 ABOVE = _("just above the threshold"), _("above the threshold"), _("far above the threshold")
 BELOW = _("just below the threshold"), _("below the threshold"), _("far below the threshold")

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
+from django.db.models.fields.files import FieldFile
 
 from diagnosis import access, inference
 from diagnosis.models import Prediction, Upload
@@ -15,15 +16,19 @@ from diagnosis.models import Prediction, Upload
 logger = logging.getLogger(__name__)
 
 
-def diagnose(*, file: File, name: str, sender: access.Person) -> Prediction:
+def diagnose(
+    *, file: File, name: str, sender: access.Person, operating_point: str | None = None, force: bool = False
+) -> Prediction:
     """Analyse one picture and keep picture, heatmap and answer, all of them or none.
 
-    name: what the sender calls the file; kept as a label, never used as a path.
-    Raises inference.PictureError for a bad file and inference.Unavailable without a classifier.
+    name: what the sender calls the file; kept as a label, never used as a path. force: give
+    an answer even to what is no frontal chest X-ray. Without it such a picture is kept as
+    `rejected`. Raises inference.PictureError for a bad file and inference.Unavailable
+    without a classifier.
     """
     inference.limits().check_bytes(file.size)  # before reading it into memory
     data = file.read()
-    finding = inference.diagnose(data)
+    finding = inference.diagnose(data, operating_point=operating_point)
     picture = finding.picture
 
     upload = Upload(
@@ -36,37 +41,78 @@ def diagnose(*, file: File, name: str, sender: access.Person) -> Prediction:
         owner=sender.user,
         visitor=sender.visitor,
     )
-    prediction = Prediction(
-        upload=upload,
-        label=finding.label,
-        probability=finding.probability,
-        threshold=finding.threshold,
-        operating_point=finding.operating_point,
-        model_version=finding.model_version,
-        milliseconds=finding.milliseconds,
-    )
+    prediction = _prediction(upload, finding, force=force)
     files = [
         (upload.file, f"xray.{inference.FORMATS[picture.format]}", data),
         (upload.thumbnail, "thumbnail.jpg", inference.thumbnail_jpeg(finding)),
-        (prediction.heatmap, "heatmap.png", inference.heatmap_png(finding)),
+        *_heatmap_file(prediction, finding),
     ]
+    _store(files, [upload, prediction])
+    return prediction
+
+
+def analyse_all_the_same(rejected: Prediction) -> Prediction:
+    """Analyse a rejected picture again, whatever it shows: a further prediction of the same upload, `forced`.
+
+    Should the served model take it for a chest X-ray, the new prediction is an ordinary one.
+    Raises inference.Unavailable without a classifier.
+    """
+    upload = rejected.upload
+    with upload.file.open() as file:
+        finding = inference.diagnose(file.read(), operating_point=_still_known(rejected.operating_point))
+    prediction = _prediction(upload, finding, force=True)
+    _store(_heatmap_file(prediction, finding), [prediction])
+    return prediction
+
+
+def _still_known(operating_point: str) -> str | None:
+    return operating_point if operating_point in inference.operating_points() else None
+
+
+def _prediction(upload: Upload, finding: inference.Finding, *, force: bool) -> Prediction:
+    if finding.accepted:
+        status = Prediction.Status.OK
+    else:
+        status = Prediction.Status.FORCED if force else Prediction.Status.REJECTED
+    answered = status != Prediction.Status.REJECTED
+    return Prediction(
+        upload=upload,
+        status=status,
+        label=finding.label if answered else "",
+        probability=finding.probability if answered else None,
+        threshold=finding.threshold,
+        uncertain=answered and finding.uncertain,
+        operating_point=finding.operating_point,
+        chest_xray_score=finding.chest_xray_score,
+        inverted=finding.inverted,
+        model_version=finding.model_version,
+        milliseconds=finding.milliseconds,
+    )
+
+
+def _heatmap_file(prediction: Prediction, finding: inference.Finding) -> list[tuple[FieldFile, str, bytes]]:
+    return [] if prediction.is_rejected else [(prediction.heatmap, "heatmap.png", inference.heatmap_png(finding))]
+
+
+def _store(files: list[tuple[FieldFile, str, bytes]], rows: list[Model]) -> None:
+    """Write `files` and insert `rows`; a failure leaves none of them."""
     try:
         for field, file_name, content in files:
             field.save(file_name, ContentFile(content), save=False)
         with transaction.atomic():
-            upload.save(force_insert=True)
-            prediction.save(force_insert=True)
+            for row in rows:
+                row.save(force_insert=True)
     except BaseException:
         _delete_files(field.name for field, _, _ in files)
         raise
-    return prediction
 
 
 def earlier_results(prediction: Prediction) -> QuerySet[Prediction]:
     """What the same sender was told of the very same picture before, newest first."""
     upload = prediction.upload
     sender = access.Person(user=upload.owner, visitor=upload.visitor)
-    return access.own(sender).filter(upload__sha256=upload.sha256, created__lt=prediction.created)
+    told = access.own(sender).exclude(status=Prediction.Status.REJECTED)
+    return told.filter(upload__sha256=upload.sha256, created__lt=prediction.created)
 
 
 def delete(uploads: Iterable[Upload]) -> int:

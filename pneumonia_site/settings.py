@@ -118,7 +118,8 @@ USE_TZ = True
 
 # --- Diagnosis --------------------------------------------------------------------------
 
-MODEL_BUNDLE = env.str("MODEL_BUNDLE", default="")  # a folder; empty is the bundle that ships
+MODEL_BUNDLE = env.str("MODEL_BUNDLE", default="")  # a version or a folder; empty is the one that ships
+OPERATING_POINT = env.str("OPERATING_POINT", default="")  # empty is the bundle's own default
 MAX_UPLOAD_MB = env.float("MAX_UPLOAD_MB", default=25)
 MAX_MEGAPIXELS = env.float("MAX_MEGAPIXELS", default=60)
 MAX_FILES_PER_REQUEST = env.int("MAX_FILES_PER_REQUEST", default=20)

@@ -11,6 +11,7 @@ from rest_framework import exceptions
 from rest_framework.views import set_rollback
 
 from diagnosis import inference
+from diagnosis.models import Prediction
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -21,19 +22,32 @@ class NoFile(exceptions.APIException):
     default_detail = "Send the X-ray as form-data under the key `file`."
 
 
+class NotAChestXray(exceptions.APIException):
+    """The gate refused the picture; `prediction` is the row that keeps it."""
+
+    status_code = 422
+    default_code = "not_a_chest_xray"
+    default_detail = f"{inference.NOT_A_CHEST_XRAY} Send it with `force=true` to have it analysed all the same."
+
+    def __init__(self, prediction: Prediction):
+        super().__init__()
+        self.prediction = prediction
+
+
 def is_api(request: HttpRequest) -> bool:
     """Whether the address belongs to the API, and errors should be problem details."""
     return request.path.startswith("/api/") or request.path.rstrip("/") == "/predict"
 
 
-def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> JsonResponse:
-    """A response that says what went wrong, to a program (`code`) and to a person (`detail`)."""
-    body = {
+def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> JsonResponse:
+    """A response that says what went wrong, to a program (`code`) and to a person (`detail`); more: further members."""
+    body: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "code": code,
         "detail": detail,
+        **more,
     }
     return JsonResponse(body, status=status, content_type=CONTENT_TYPE, headers=headers)
 
@@ -51,6 +65,18 @@ def as_problem(error: Exception, context: dict[str, Any]) -> JsonResponse | None
             return problem(inference.HTTP_STATUS[error.code], error.code, str(error))
         case inference.Unavailable():
             return problem(503, "unavailable", inference.UNAVAILABLE)
+        case NotAChestXray(prediction=kept):
+            return problem(
+                error.status_code,
+                error.default_code,
+                error.default_detail,
+                id=str(kept.pk),
+                url=kept.get_absolute_url(),
+                chest_xray_score=kept.chest_xray_score,
+            )
+        case exceptions.ValidationError(detail=dict() as fields):
+            sentences = (f"`{name}`: {' '.join(map(str, said))}" for name, said in fields.items())
+            return problem(400, "invalid", " ".join(sentences))
         case Http404():
             return problem(404, "not_found", "There is nothing here that you may see.")
         case PermissionDenied():

@@ -9,8 +9,8 @@ from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
 from diagnosis import access, services
-from diagnosis.api.problems import NoFile
-from diagnosis.api.serializers import PredictionSerializer
+from diagnosis.api.problems import NoFile, NotAChestXray
+from diagnosis.api.serializers import PredictionSerializer, PredictOptions
 from diagnosis.models import Prediction
 
 
@@ -46,9 +46,15 @@ class PredictionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewse
         return access.visible_to(access.person_of(self.request))
 
     def create(self, request: Request) -> Response:
-        """Analyse the picture under the key `file`."""
+        """Analyse the picture under the key `file`, with the fields of PredictOptions."""
         file = request.FILES.get("file")
         if not isinstance(file, UploadedFile):
             raise NoFile
-        prediction = services.diagnose(file=file, name=file.name or "", sender=access.sender_of(request))
+        options = PredictOptions(data=request.data)
+        options.is_valid(raise_exception=True)
+        prediction = services.diagnose(
+            file=file, name=file.name or "", sender=access.sender_of(request), **options.validated_data
+        )
+        if prediction.is_rejected:
+            raise NotAChestXray(prediction)
         return Response(self.get_serializer(prediction).data)

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.django_db
 
 ADDRESSES = ["/predictions/{pk}/", "/predictions/{pk}/xray", "/predictions/{pk}/heatmap.png",
              "/predictions/{pk}/thumbnail.jpg", "/api/predictions/{pk}/"]  # fmt: skip
+TO_POST = ["/predictions/{pk}/all-the-same"]
 
 
 @pytest.fixture
@@ -37,6 +38,13 @@ def test_a_prediction_and_its_files_are_seen_by_sender_and_staff_alone(people, x
     hidden = {name for name, client in people.items() if client.get(path).status_code == 404}
     assert seen == may_see
     assert hidden == set(people) - may_see
+
+
+@pytest.mark.parametrize("address", TO_POST)
+def test_sender_and_staff_alone_can_act_on_a_prediction(people, xray, address):
+    path = address.format(pk=analyse(people["owner"], xray()).pk)
+    statuses = {name: client.post(path).status_code for name, client in people.items()}
+    assert statuses == dict.fromkeys(people, 404) | {"owner": 302, "staff": 302}
 
 
 def test_histories_do_not_mix(people, xray):
@@ -71,7 +79,7 @@ def test_no_address_serves_files_past_these_views(client, people, xray):
 def test_every_address_of_a_prediction_is_in_the_table():
     named = {pattern.pattern for pattern in _patterns(get_resolver().url_patterns)}
     of_predictions = {str(p) for p in named if "uuid:pk" in str(p) or "(?P<pk>" in str(p)}
-    assert len(of_predictions) == len(ADDRESSES)
+    assert len(of_predictions) == len(ADDRESSES) + len(TO_POST)
 
 
 def _patterns(patterns):

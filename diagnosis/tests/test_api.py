@@ -1,10 +1,12 @@
 """The contract with programs: `POST /predict` and `/api/predictions/`."""
 
+import io
 import uuid
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from PIL import Image, ImageOps
 
 from diagnosis import inference
 from diagnosis.models import Prediction, Upload
@@ -12,8 +14,8 @@ from diagnosis.models import Prediction, Upload
 pytestmark = pytest.mark.django_db
 
 
-def post(client: Client, data: bytes, path: str = "/predict", name: str = "xray.jpg"):
-    return client.post(path, {"file": SimpleUploadedFile(name, data)})
+def post(client: Client, data: bytes, path: str = "/predict", name: str = "xray.jpg", **fields: str):
+    return client.post(path, {"file": SimpleUploadedFile(name, data), **fields})
 
 
 def assert_problem(response, status: int, code: str) -> None:
@@ -40,6 +42,11 @@ def test_answer_has_the_promised_fields(client, xray, path):
     assert client.get(body["url"]).status_code == 200
     assert client.get(body["heatmap_url"])["Content-Type"] == "image/png"
     assert client.get(body["xray_url"])["Content-Type"] == "image/jpeg"
+    assert (body["status"], body["reliable"], body["inverted"]) == ("ok", True, False)
+    for figure in ("sensitivity", "specificity"):
+        measured = body["measured"][figure]
+        assert 0 < measured["low"] <= measured["value"] <= measured["high"] <= 1
+    assert "Not for clinical use" in body["notice"]
 
 
 @pytest.mark.parametrize("file_format", inference.FORMATS)
@@ -98,6 +105,70 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(client):
 def test_too_many_pixels_are_413(client, xray, settings):
     settings.MAX_MEGAPIXELS = 0.1
     assert_problem(post(client, xray()), 413, "too_large")
+
+
+def test_what_is_no_chest_xray_is_422_and_kept_and_analysed_on_request(client, no_xray):
+    response = post(client, no_xray)
+    body = response.json()
+    assert (response.status_code, body["code"]) == (422, "not_a_chest_xray")
+    assert response["Content-Type"] == "application/problem+json"
+    assert "frontal chest X-ray" in body["detail"]
+    assert "force=true" in body["detail"]
+    kept = client.get(f"/api/predictions/{body['id']}/").json()
+    assert (kept["status"], kept["prediction"], kept["probability"]) == ("rejected", None, None)
+    assert kept["heatmap_url"] is None
+    assert client.get(body["url"]).status_code == 200
+    assert client.get(f"/predictions/{body['id']}/heatmap.png").status_code == 404
+
+    forced = post(client, no_xray, force="true")
+    assert forced.status_code == 200
+    body = forced.json()
+    assert (body["status"], body["reliable"]) == ("forced", False)
+    assert body["prediction"] in ("Pneumonia", "Normal")
+    assert client.get(body["heatmap_url"]).status_code == 200
+
+
+def test_force_changes_nothing_for_a_chest_xray(client, xray):
+    plain, forced = post(client, xray()).json(), post(client, xray(), force="true").json()
+    assert forced["status"] == "ok"
+    assert forced["probability"] == plain["probability"]
+
+
+def test_a_negative_is_turned_and_answered_like_the_positive(client, xray):
+    picture = Image.open(io.BytesIO(xray("PNG")))
+    file = io.BytesIO()
+    ImageOps.invert(picture).save(file, "PNG")
+    upright, negative = post(client, xray("PNG")).json(), post(client, file.getvalue()).json()
+    assert (upright["inverted"], negative["inverted"]) == (False, True)
+    assert negative["probability"] == pytest.approx(upright["probability"], abs=0.01)
+
+
+def test_the_caller_chooses_the_operating_point(client, xray, settings):
+    balanced = post(client, xray(), operating_point="balanced").json()
+    screening = post(client, xray(), operating_point="screening").json()
+    assert screening["threshold"] < balanced["threshold"]
+    assert (balanced["operating_point"], screening["operating_point"]) == ("balanced", "screening")
+    assert balanced["probability"] == screening["probability"]
+    settings.OPERATING_POINT = "screening"
+    assert post(client, xray()).json()["operating_point"] == "screening"
+
+
+@pytest.mark.parametrize("fields", [{"operating_point": "wishful"}, {"force": "perhaps"}])
+def test_an_unknown_option_is_400_and_named(client, xray, fields):
+    response = post(client, xray(), **fields)
+    assert_problem(response, 400, "invalid")
+    (name,) = fields
+    assert f"`{name}`" in response.json()["detail"]
+    if name == "operating_point":
+        assert "balanced" in response.json()["detail"]
+
+
+def test_between_the_thresholds_the_answer_is_uncertain(client, xray):
+    thresholds = sorted(post(client, xray(), operating_point=p).json()["threshold"] for p in ("balanced", "screening"))
+    for seed in range(6):
+        for opacity in (0.0, 0.5, 1.0):
+            body = post(client, xray(seed=seed, opacity=opacity)).json()
+            assert body["uncertain"] == (thresholds[0] <= body["probability"] < thresholds[1])
 
 
 def test_without_a_classifier_the_answer_is_503(client, xray, monkeypatch):

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -33,7 +34,16 @@ def run(*args: str | Path) -> str:
 
 def test_csv_has_a_row_for_every_file_and_errors_in_their_rows(folder):
     rows = list(csv.DictReader(io.StringIO(run(folder, folder / "missing.jpg", "--format", "csv"))))
-    assert list(rows[0]) == ["file", "status", "prediction", "probability", "threshold", "model_version", "error"]
+    assert list(rows[0]) == [
+        "file",
+        "status",
+        "prediction",
+        "probability",
+        "threshold",
+        "model_version",
+        "chest_xray_score",
+        "error",
+    ]
     assert [row["status"] for row in rows] == ["ok", "ok", "error", "error"]
     assert rows[1]["file"].endswith("b, with comma.png")
     assert rows[0]["prediction"] in ("Pneumonia", "Normal")
@@ -41,6 +51,25 @@ def test_csv_has_a_row_for_every_file_and_errors_in_their_rows(folder):
     assert "not a picture" in rows[2]["error"]
     assert "No such file" in rows[3]["error"]
     assert rows[2]["prediction"] == rows[2]["probability"] == ""
+
+
+def test_what_is_no_chest_xray_is_rejected_with_its_score(tmp_path, no_xray, xray):
+    (tmp_path / "board.png").write_bytes(no_xray)
+    (tmp_path / "chest.png").write_bytes(xray("PNG"))
+    board, chest = json.loads(run(tmp_path / "board.png", tmp_path / "chest.png", "--format", "json"))
+    assert (board["status"], board["prediction"], board["probability"]) == ("rejected", "", None)
+    assert "frontal chest X-ray" in board["error"]
+    assert chest["status"] == "ok"
+    assert board["chest_xray_score"] < chest["chest_xray_score"]
+
+
+def test_an_unknown_operating_point_in_the_settings_is_told(settings, monkeypatch):
+    settings.OPERATING_POINT = "wishful"
+    monkeypatch.setattr(inference, "_classifier", inference._classifier)
+    with pytest.raises(inference.Unavailable, match=r"wishful.*balanced"):
+        inference.load()
+    (message,) = checks.model_bundle_is_readable()
+    assert message.id == "diagnosis.E001"
 
 
 def test_json_is_one_array(folder):
@@ -135,3 +164,35 @@ def test_a_management_command_imports_no_tensorflow():
 def test_a_bad_data_folder_is_a_sentence(tmp_path):
     with pytest.raises(CommandError, match="README"):
         call_command("evaluate_model", str(tmp_path))
+
+
+def test_import_model_tells_what_is_wrong_without_loading_tensorflow(tmp_path):
+    with pytest.raises(CommandError, match="no file"):
+        call_command("import_model", str(tmp_path / "missing.h5"))
+    with pytest.raises(CommandError, match="input-range"):
+        call_command("import_model", str(tmp_path / "x.h5"), "--input-range", "0-7")
+
+
+def test_list_models_marks_the_served_one_and_tells_of_a_damaged_one(tmp_path, monkeypatch):
+    trained = tmp_path / "trained"
+    served = inference.model_version()
+    shutil.copytree(inference.bundle.TRAINED / served, trained / served)
+    (trained / "current").write_text(served)
+    shutil.copytree(trained / served, trained / "broken")
+    (trained / "broken" / "pneumonia_cnn.tflite").write_bytes(b"x")
+    monkeypatch.setattr(inference.bundle, "TRAINED", trained)
+    monkeypatch.setattr(inference.bundle.current, "__defaults__", (trained,))
+    out = io.StringIO()
+    call_command("list_models", stdout=out)
+    lines = out.getvalue().splitlines()
+    assert lines[1].startswith(f"* {served}")
+    assert lines[1].split()[-1] == f"{inference.model_card().metrics['test']['auroc']['value']:.4f}"
+    assert lines[2].startswith("  broken")
+    assert "SHA-256" in lines[2]
+
+
+def test_a_version_is_a_model_bundle_too(settings, monkeypatch):
+    monkeypatch.setattr(inference, "_classifier", None)
+    settings.MODEL_BUNDLE = inference.bundle.current().name
+    inference.load()
+    assert inference.model_version() == settings.MODEL_BUNDLE

@@ -1,6 +1,7 @@
 """The pages as a browser without JavaScript sees them."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -69,6 +70,53 @@ def test_only_a_bad_file_is_an_error_page_with_the_form(client, data, status):
     assert page.status_code in (status, 422)
     assert "x.jpg" in text(page)
     assert 'name="file"' in page.content.decode()
+
+
+def test_what_is_no_chest_xray_is_refused_kept_and_analysed_on_request(client, no_xray):
+    page = send(client, ("board.png", no_xray))
+    assert page.status_code == 422
+    assert "does not look like a frontal chest X-ray" in text(page)
+    rejected = Prediction.objects.get()
+    address = f"/predictions/{rejected.pk}/all-the-same"
+    assert f'action="{address}"' in page.content.decode()
+    for path in (f"/predictions/{rejected.pk}/", "/history/", "/"):
+        assert "Not analysed" in text(client.get(path)), path
+    assert Client().post(address).status_code == 404
+
+    page = client.post(address, follow=True)
+    forced = Prediction.objects.get(status="forced")
+    assert page.redirect_chain[-1][0] == f"/predictions/{forced.pk}/"
+    assert forced.upload == rejected.upload
+    assert "Unreliable" in text(page)
+    assert forced.label in text(page)
+
+
+def test_an_answered_picture_is_not_analysed_again(client, xray):
+    send(client, ("a.jpg", xray()))
+    prediction = Prediction.objects.get()
+    page = client.post(f"/predictions/{prediction.pk}/all-the-same")
+    assert page["Location"] == f"/predictions/{prediction.pk}/"
+    assert Prediction.objects.count() == 1
+    assert client.get(f"/predictions/{prediction.pk}/all-the-same").status_code == 405
+
+
+def test_without_a_classifier_a_refused_picture_stays(client, no_xray, monkeypatch):
+    send(client, ("board.png", no_xray))
+    rejected = Prediction.objects.get()
+    monkeypatch.setattr(inference, "_classifier", None)
+    page = client.post(f"/predictions/{rejected.pk}/all-the-same")
+    assert page.status_code == 503
+    assert "try again later" in text(page)
+
+
+def test_the_form_offers_the_operating_points(client, xray):
+    assert client.get("/").content.decode().count('name="operating_point"') == 2
+    page = client.post("/", {"file": SimpleUploadedFile("a.jpg", xray()), "operating_point": "screening"}, follow=True)
+    assert Prediction.objects.get().operating_point == "screening"
+    assert "Sensitivity" in text(page)
+    page = client.post("/", {"file": SimpleUploadedFile("a.jpg", xray()), "operating_point": "wishful"})
+    assert page.status_code == 400
+    assert "wishful" in text(page)
 
 
 def test_no_file_and_too_many_files_are_told(client, xray, settings):
@@ -185,3 +233,47 @@ def test_pages_bring_nothing_from_elsewhere_and_no_inline_code(client, xray):
         page = client.get(path).content.decode()
         assert not re.search(r"(src|href)=[\"'](https?:)?//", page)
         assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", page)
+
+
+def test_the_model_page_tells_use_figures_and_limits(client):
+    page = client.get("/model/")
+    assert page.status_code == 200
+    shown = text(page)
+    card = inference.model_card()
+    assert DISCLAIMER in shown.lower()
+    assert card.version in shown
+    assert card.intended_use in shown
+    for at in card.metrics["test"]["operating_points"].values():
+        assert f"{100 * at['sensitivity']['low']:.1f} to {100 * at['sensitivity']['high']:.1f}" in shown
+    assert "phone photo" in shown
+    assert card.files["pneumonia_cnn.h5"] in shown
+    for source in re.findall(r'src="(/model/[^"]+)"', page.content.decode()):
+        plot = client.get(source)
+        assert (plot.status_code, plot["Content-Type"]) == (200, "image/svg+xml")
+
+
+@pytest.mark.parametrize("name", ["nothing", "..%2fmodel_card", "model_card"])
+def test_only_plots_are_served(client, name):
+    assert client.get(f"/model/{name}.svg").status_code == 404
+
+
+def test_the_model_page_of_a_model_that_nobody_measured(client, monkeypatch):
+    unmeasured = replace(inference.model_card(), metrics={}, data={}, gate=None)
+    monkeypatch.setattr(inference, "model_card", lambda: unmeasured)
+    monkeypatch.setattr(inference, "report_plots", dict)
+    page = client.get("/model/")
+    assert page.status_code == 200
+    assert "Nobody has measured" in text(page)
+    assert "This model has none" in text(page)
+
+
+def test_the_model_page_without_a_model(client, monkeypatch):
+    monkeypatch.setattr(inference, "_classifier", None)
+    page = client.get("/model/")
+    assert page.status_code == 503
+    assert "No model is loaded" in text(page)
+
+
+@pytest.mark.parametrize("path", ["/", "/history/", "/model/", "/accounts/login/"])
+def test_pages_answer_to_head(client, path):
+    assert client.head(path).status_code == 200

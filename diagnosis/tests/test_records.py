@@ -85,6 +85,9 @@ def test_an_owner_of_records_is_not_deleted_by_accident(xray, alice):
         {"label": "Maybe"},
         {"milliseconds": -1},
         {"heatmap": ""},
+        {"status": "rejected"},
+        {"label": "", "probability": None},
+        {"chest_xray_score": 1.5},
     ],
 )
 def test_the_database_refuses_untrue_predictions(xray, alice, untrue):

@@ -7,6 +7,8 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext_lazy as _
 
+from diagnosis import inference
+
 
 class ManyFiles(forms.ClearableFileInput):
     allow_multiple_selected = True
@@ -31,3 +33,6 @@ class FilesField(forms.FileField):
 
 class UploadForm(forms.Form):
     file = FilesField(error_messages={"required": _("Choose at least one X-ray picture first.")})
+    operating_point = forms.ChoiceField(
+        choices=lambda: [(name, name) for name in inference.operating_points()], required=False
+    )

@@ -1,16 +1,18 @@
 """The pages. Each translates a request, asks access.py and services.py, and renders."""
 
 import uuid
+from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
 from django.utils.translation import ngettext
 from django.views.decorators.cache import cache_control
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from diagnosis import access, inference, services
 from diagnosis.models import Prediction, Upload
@@ -31,20 +33,40 @@ def upload(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _upload_page(request, form, [], status=400)
     sender = access.sender_of(request)
+    operating_point = form.cleaned_data["operating_point"] or None
     done, failures = [], []
     for file in form.cleaned_data["file"]:
         try:
-            done.append(services.diagnose(file=file, name=file.name or "", sender=sender))
+            found = services.diagnose(file=file, name=file.name or "", sender=sender, operating_point=operating_point)
         except inference.PictureError as error:
             failures.append({"name": file.name, "message": str(error), "status": inference.HTTP_STATUS[error.code]})
         except inference.Unavailable:
             failures.append({"name": file.name, "message": inference.UNAVAILABLE, "status": 503})
+        else:
+            if found.is_rejected:
+                message = inference.NOT_A_CHEST_XRAY
+                failures.append({"name": file.name, "message": message, "status": 422, "rejected": found})
+            else:
+                done.append(found)
     if failures:
         if done:
             said = ngettext("%d picture was analysed.", "%d pictures were analysed.", len(done)) % len(done)
             messages.success(request, said)
         return _upload_page(request, UploadForm(), failures, status=200 if done else failures[0]["status"])
-    return redirect("diagnosis:prediction", done[0].pk) if len(done) == 1 else redirect("diagnosis:history")
+    return redirect(done[0] if len(done) == 1 else "diagnosis:history")
+
+
+@require_POST
+def analyse_all_the_same(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """Analyse a picture that the gate refused, because the person asks for it."""
+    rejected = _visible(request, pk)
+    if not rejected.is_rejected or not access.may_upload(request.user):
+        return redirect(rejected)
+    try:
+        return redirect(services.analyse_all_the_same(rejected))
+    except inference.Unavailable:
+        failure = {"name": rejected.upload.original_name, "message": inference.UNAVAILABLE}
+        return _upload_page(request, UploadForm(), [failure], status=503)
 
 
 def _upload_page(request: HttpRequest, form: UploadForm, failures: list[dict], status: int = 200) -> HttpResponse:
@@ -56,12 +78,28 @@ def _upload_page(request: HttpRequest, form: UploadForm, failures: list[dict], s
         "max_megabytes": settings.MAX_UPLOAD_MB,
         "accept": ",".join(f"image/{name.lower()}" for name in Upload.Format.values),
         "formats": _("%(list)s or %(last)s") % {"list": ", ".join(formats[:-1]), "last": formats[-1]},
+        "operating_points": _operating_points(),
         "recent": access.own(access.person_of(request))[:RECENT],
     }
     return render(request, "diagnosis/upload.html", context, status=status)
 
 
-@require_GET
+OPERATING_POINTS = {
+    "balanced": (_lazy("Balanced"), _lazy("Misses and false alarms weigh the same.")),
+    "screening": (_lazy("Screening"), _lazy("Misses less pneumonia, at the price of more false alarms.")),
+}
+
+
+def _operating_points() -> list[dict]:
+    version = inference.model_version()
+    points = []
+    for name in inference.operating_points():
+        title, text = OPERATING_POINTS.get(name, (name, ""))
+        points.append({"name": name, "title": title, "text": text, "measured": inference.measured(version, name)})
+    return points
+
+
+@require_safe
 def history(request: HttpRequest) -> HttpResponse:
     """The predictions this person may see, newest first, `?label=` filters."""
     predictions = access.visible_to(access.person_of(request))
@@ -79,12 +117,63 @@ def history(request: HttpRequest) -> HttpResponse:
     return render(request, "diagnosis/history.html", context)
 
 
+PLOTS = {
+    "roc_curve": _lazy("Sensitivity against false alarms at every threshold"),
+    "precision_recall_curve": _lazy("Precision against recall at every threshold"),
+    "confusion_matrix_balanced": _lazy("Answers at the operating point balanced"),
+    "confusion_matrix_screening": _lazy("Answers at the operating point screening"),
+    "reliability_diagram": _lazy("Stated probability against the share that has pneumonia"),
+    "score_histogram": _lazy("Probabilities given to normal and to pneumonia"),
+    "shifts": _lazy("Accuracy when pictures are spoilt"),
+    "class_distribution": _lazy("Pictures of each class for training, validation and measuring"),
+    "training_history": _lazy("Loss of each epoch of training"),
+}
+
+
+@require_safe
+def model(request: HttpRequest) -> HttpResponse:
+    """What is known of the model that answers: use, data, figures, limits. Anybody may read it."""
+    card = inference.model_card()
+    available = inference.report_plots()
+    context: dict[str, Any] = {
+        "card": card,
+        "measured_on": next((name for name in ("test", "validation") if card and name in card.metrics), ""),
+        "plots": [
+            (name, PLOTS.get(name, name.replace("_", " ")))
+            for name in dict.fromkeys([*PLOTS, *available])
+            if name in available
+        ],
+    }
+    if card and card.gate:
+        context["refused"] = [
+            {"name": kind.replace("_", " "), "files": at["files held out"], "whole": at["whole kind held out"]}
+            for kind, at in card.gate.measured["refused"].items()
+        ]
+    if card and context["measured_on"]:
+        figures = context["figures"] = card.metrics[context["measured_on"]]
+        clean = figures["operating_points"][card.default_operating_point]["accuracy"]["value"]
+        context["shifts"] = [
+            {"name": name, **at, "change": at["accuracy"] - clean} for name, at in figures.get("shifts", {}).items()
+        ]
+    return render(request, "diagnosis/model.html", context, status=200 if card else 503)
+
+
+@require_safe
+@cache_control(public=True, max_age=3600)
+def plot(request: HttpRequest, name: str) -> HttpResponseBase:
+    """A plot of the served model's report."""
+    path = inference.report_plots().get(name)
+    if path is None:
+        raise Http404
+    return FileResponse(path.open("rb"), content_type="image/svg+xml")
+
+
 def _visible(request: HttpRequest, pk: uuid.UUID) -> Prediction:
     """The prediction, or 404: whoever may not see it does not learn that it exists."""
     return get_object_or_404(access.visible_to(access.person_of(request)), pk=pk)
 
 
-@require_GET
+@require_safe
 def prediction(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """One result."""
     found = _visible(request, pk)
@@ -96,7 +185,7 @@ def prediction(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 _kept_by_browser = cache_control(private=True, max_age=3600, immutable=True)
 
 
-@require_GET
+@require_safe
 @_kept_by_browser
 def xray(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """The X-ray at full size, in a format that browsers show."""
@@ -105,14 +194,17 @@ def xray(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     return HttpResponse(content, content_type=content_type)
 
 
-@require_GET
+@require_safe
 @_kept_by_browser
 def heatmap(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBase:
-    """The heatmap, a transparent picture to stretch over the X-ray."""
-    return FileResponse(_visible(request, pk).heatmap.open(), content_type="image/png")
+    """The heatmap, a transparent picture to stretch over the X-ray; a rejected picture has none."""
+    found = _visible(request, pk)
+    if found.is_rejected:
+        raise Http404
+    return FileResponse(found.heatmap.open(), content_type="image/png")
 
 
-@require_GET
+@require_safe
 @_kept_by_browser
 def thumbnail(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBase:
     """The X-ray, small."""

@@ -16,18 +16,30 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            figures, scores = inference.evaluate(options["folder"])
+            figures, output = inference.evaluate(options["folder"])
         except (inference.DataError, inference.Unavailable) as error:
             raise CommandError(str(error)) from error
-        counts = figures["counts"]
-        self.stdout.write(
-            f"model {inference.model_version()}, threshold {figures['threshold']}, "
-            f"{counts['pictures']} pictures of {counts['patients']} patients"
+        say = self.stdout.write
+        say(
+            "model {}: {pictures} pictures of {patients} patients, {normal} normal and {pneumonia} pneumonia; "
+            "{accepted} pass the gate".format(inference.model_version(), **figures)
         )
-        for name in ("accuracy", "sensitivity", "specificity", "auroc"):
-            figure = figures[name]
-            self.stdout.write(f"{name:<12} {figure['value']:.4f}   95 % {figure['low']:.4f} to {figure['high']:.4f}")
-        self.stdout.write("               answered Normal   answered Pneumonia")
-        self.stdout.write(f"is normal      {counts['true_negative']:>15}   {counts['false_positive']:>18}")
-        self.stdout.write(f"is pneumonia   {counts['false_negative']:>15}   {counts['true_positive']:>18}")
-        self.stdout.write(f"scores of each picture: {scores}")
+        say(f"{'AUROC':<20} {_interval(figures['auroc'])}")
+        say(f"{'calibration error':<20} {_interval(figures['calibration_error'])}")
+        for point, at in figures["operating_points"].items():
+            say(f"\n{point}, threshold {at['threshold']:.4f}")
+            for name in ("accuracy", "sensitivity", "specificity"):
+                say(f"  {name:<18} {_interval(at[name])}")
+            say(f"  {'':<18} answered Normal   answered Pneumonia")
+            say(f"  {'is normal':<18} {at['true_negative']:>15}   {at['false_positive']:>18}")
+            say(f"  {'is pneumonia':<18} {at['false_negative']:>15}   {at['true_positive']:>18}")
+        clean = next(iter(figures["operating_points"].values()))["accuracy"]["value"]
+        say(f"\n{'under shifts':<20} accuracy  change   AUROC  pass the gate")
+        for name, at in figures["shifts"].items():
+            change = at["accuracy"] - clean
+            say(f"  {name:<18} {at['accuracy']:8.3f}  {change:+.3f}   {at['auroc']:.3f}  {at['accepted']:>13}")
+        say(f"\nThe probability of each picture, and the worst errors: {output}")
+
+
+def _interval(figure: dict[str, float]) -> str:
+    return f"{figure['value']:.4f}   95 % {figure['low']:.4f} to {figure['high']:.4f}"

@@ -18,7 +18,10 @@ from diagnosis import inference
 
 @dataclass(frozen=True)
 class Row:
-    """The outcome for one file; empty where it does not apply. status: ok or error."""
+    """The outcome for one file; empty where it does not apply.
+
+    status: ok; rejected, by the gate; or error, of the file.
+    """
 
     file: str
     status: str
@@ -26,6 +29,7 @@ class Row:
     probability: float | None = None
     threshold: float | None = None
     model_version: str = ""
+    chest_xray_score: float | None = None
     error: str = ""
 
 
@@ -75,6 +79,15 @@ def _classify(path: Path) -> Row:
         return Row(str(path), "error", error=str(error))
     except OSError as error:
         return Row(str(path), "error", error=f"The file cannot be read: {error.strerror}")
+    score = None if finding.chest_xray_score is None else round(finding.chest_xray_score, 4)
+    if not finding.accepted:
+        return Row(
+            str(path),
+            "rejected",
+            model_version=finding.model_version,
+            chest_xray_score=score,
+            error=inference.NOT_A_CHEST_XRAY,
+        )
     return Row(
         str(path),
         "ok",
@@ -82,6 +95,7 @@ def _classify(path: Path) -> Row:
         round(finding.probability, 4),
         round(finding.threshold, 4),
         finding.model_version,
+        score,
     )
 
 
@@ -106,11 +120,11 @@ def _json(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def _table(rows: Iterable[Row]) -> Iterator[str]:
-    yield f"{'status':<7} {'prediction':<10} {'probability':>11} {'threshold':>9}  file\n"
+    yield f"{'status':<8} {'prediction':<10} {'probability':>11} {'threshold':>9}  file\n"
     for row in rows:
         numbers = "" if row.probability is None else f"{row.probability:>11.4f} {row.threshold:>9.4f}"
         reason = f": {row.error}" if row.error else ""
-        yield f"{row.status:<7} {row.prediction:<10} {numbers:>21}  {row.file}{reason}\n"
+        yield f"{row.status:<8} {row.prediction:<10} {numbers:>21}  {row.file}{reason}\n"
 
 
 FORMATS = {"table": _table, "csv": _csv, "json": _json}

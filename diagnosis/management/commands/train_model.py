@@ -18,7 +18,8 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("data_dir", type=Path, metavar="DATA_DIR")
-        parser.add_argument("--epochs", type=int, help="passes over the pictures")
+        parser.add_argument("--epochs", type=int, help="passes over the pictures for the pretrained trunk")
+        parser.add_argument("--small-epochs", type=int, help="passes over the pictures for the small trunk")
         parser.add_argument("--batch-size", type=int, help="pictures a step")
         parser.add_argument("--learning-rate", type=float, help="its highest value")
         parser.add_argument("--size", type=int, help="side of the network's input, pixels, a multiple of 32")
@@ -27,17 +28,40 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int)
         parser.add_argument("--from-scratch", action="store_true", help="start from random weights, not from ImageNet")
         parser.add_argument(
+            "--other-pictures",
+            type=Path,
+            metavar="DIR",
+            help="folder of KIND/files that are no chest X-rays, to fit the gate; without it there is none",
+        )
+        parser.add_argument(
+            "--other-chests", type=Path, metavar="DIR", help="chest X-rays of other hospitals, for the gate alone"
+        )
+        parser.add_argument(
             "--output", type=Path, metavar="DIR", help="where the bundle goes; ml_model/trained if absent"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        names = ("epochs", "batch_size", "learning_rate", "size", "validation_share", "frozen_blocks", "seed")
+        names = (
+            "epochs",
+            "small_epochs",
+            "batch_size",
+            "learning_rate",
+            "size",
+            "validation_share",
+            "frozen_blocks",
+            "seed",
+        )
         settings = {name: options[name] for name in names if options[name] is not None}
         if options["from_scratch"]:
             settings |= {"pretrained": False, "frozen_blocks": 0}
         try:
             folder = inference.train(
-                options["data_dir"], root=options["output"], verbose=1 if self.stdout.isatty() else 2, **settings
+                options["data_dir"],
+                root=options["output"],
+                other_pictures=options["other_pictures"],
+                other_chests=options["other_chests"],
+                verbose=1 if self.stdout.isatty() else 2,
+                **settings,
             )
         except (inference.DataError, ValueError) as error:
             raise CommandError(str(error)) from error

@@ -1,0 +1,55 @@
+"""`manage.py import_model FILE.h5`"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from diagnosis import inference
+
+
+class Command(BaseCommand):
+    help = (
+        "Turn a network that was trained elsewhere, a Keras 2 or 3 .h5 file, into a model that this site can serve. "
+        "What the file does not tell is asked for."
+    )
+    # It may be meant to mend a missing bundle.
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        # argparse takes "-1-1" for an option unless it looks like a negative number.
+        parser._negative_number_matcher = re.compile(r"^-1-1$|^-\d+$|^-\d*\.\d+$")
+        parser.add_argument("file", type=Path, metavar="FILE.h5")
+        parser.add_argument(
+            "--input-range", choices=["0-1", "0-255", "-1-1"], help="range in which the network expects pixels"
+        )
+        parser.add_argument(
+            "--channels", type=int, choices=[1, 3], help="of the network's input, if the file leaves it open"
+        )
+        parser.add_argument(
+            "--size", type=int, help="side of the network's input in pixels, if the file leaves it open"
+        )
+        parser.add_argument(
+            "--positive-label", choices=inference.LABELS, help="what a high output, or the second of two, stands for"
+        )
+        parser.add_argument("--threshold", type=float, default=0.5, help="Pneumonia is answered from there upward; 0.5")
+        parser.add_argument("--name", help="of the model, after `imported-`; the file's name if absent")
+        parser.add_argument(
+            "--output", type=Path, metavar="DIR", help="where the bundle goes; ml_model/trained if absent"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        names = ("size", "channels", "input_range", "positive_label", "threshold")
+        try:
+            folder = inference.import_model(
+                options["file"],
+                root=options["output"],
+                name=options["name"],
+                **{name: options[name] for name in names},
+            )
+        except inference.ImportRefused as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(self.style.SUCCESS(f"The new model is {folder}"))
+        self.stdout.write(f"Serve it by setting MODEL_BUNDLE={folder if options['output'] else folder.name}")
+        self.stdout.write("Measure it, with the same setting, by: python manage.py evaluate_model DATA_DIR/test")

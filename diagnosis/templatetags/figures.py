@@ -1,0 +1,37 @@
+"""How pages write figures."""
+
+from django import template
+from django.utils import formats
+from django.utils.safestring import SafeString, mark_safe
+
+register = template.Library()
+
+
+@register.filter
+def percent(share: float) -> SafeString:
+    """A share, 0..1, with one decimal: `97.4 %`."""
+    return mark_safe(f"{formats.number_format(round(100 * share, 1), 1)}&nbsp;%")  # noqa: S308  a number only
+
+
+@register.filter
+def interval(figure: dict[str, float]) -> SafeString:
+    """A figure with the ends of its 95 % interval: `97.4 % (95.5 to 98.9)`."""
+    low, high = (formats.number_format(round(100 * figure[end], 1), 1) for end in ("low", "high"))
+    return mark_safe(f"{percent(figure['value'])} ({low} to {high})")  # noqa: S308  numbers only
+
+
+@register.filter
+def points(share: float) -> str:
+    """A difference of shares in percentage points, with its sign: `-1.3`."""
+    return (
+        formats.number_format(round(100 * share, 1), 1)
+        if share < 0
+        else f"+{formats.number_format(round(100 * share, 1), 1)}"
+    )
+
+
+@register.filter
+def area(figure: dict[str, float]) -> SafeString:
+    """A figure that is no share, with the ends of its interval: `0.973 (0.957 to 0.985)`."""
+    value, low, high = (formats.number_format(figure[end], 3) for end in ("value", "low", "high"))
+    return mark_safe(f"{value} ({low} to {high})")  # noqa: S308  numbers only
