@@ -208,7 +208,7 @@ def test_what_is_no_such_network_is_refused_with_the_reason(importing, tmp_path)
         "deep.h5": "nested too deep",
         "half.h5": "damaged",
         "odd.h5": "cannot rebuild",
-        "nan.h5": "answers differently",
+        "nan.h5": "answers NaN",
         "only.weights.h5": "at most its weights",
         "flat.h5": "height, width",
         "wide.h5": "square",

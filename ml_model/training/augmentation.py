@@ -138,6 +138,9 @@ class Sometimes(layers.Layer):
         self.layer, self.rate, self.seed = layer, rate, seed
         self.generator = keras.random.SeedGenerator(seed)
 
+    def build(self, shape):
+        self.layer.build(shape)
+
     def call(self, pictures, training=False):
         if not training:
             return pictures

@@ -234,14 +234,21 @@ class _Occlusion(layers.Layer):
 
 
 def _golden(graph: keras.Model, picture: Image.Image) -> float:
+    """Probability of `picture`. Raises ModelFileError where the network answers NaN."""
     pixels = preprocessing.to_input(picture, graph.input.shape[1])[np.newaxis].astype(np.float32)
     logit, _ = graph(pixels)
-    return round(float(metrics.sigmoid(np.asarray(logit))[0, 0]), 5)
+    probability = float(metrics.sigmoid(np.asarray(logit))[0, 0])
+    if not np.isfinite(probability):
+        raise ModelFileError("It answers NaN to a chest X-ray: its weights are damaged, export it again.")
+    return round(probability, 5)
 
 
 def _compare(folder: Path, model: keras.Model, options: Options) -> None:
     """Raises ModelFileError unless the bundle answers as the foreign network does, on noise and on drawn chests."""
-    classifier = Classifier(folder)
+    try:
+        classifier = Classifier(folder)
+    except bundle.BundleError as error:
+        raise ModelFileError("After conversion it answers drawn chest X-rays differently: not imported.") from error
     side = classifier.card.input_size
     generator = np.random.Generator(np.random.PCG64(0))
     pictures = [generator.integers(0, 256, (side, side, 1), np.uint8) for _ in range(8)]
