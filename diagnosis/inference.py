@@ -10,7 +10,7 @@ from django.conf import settings
 from tqdm import tqdm
 
 import ml_model
-from ml_model import bundle, dataset, heatmap, images
+from ml_model import bundle, dataset, heatmap, images, metadata
 from ml_model.bundle import LABELS, NORMAL, PNEUMONIA
 from ml_model.classifier import Finding
 from ml_model.dataset import DataError
@@ -44,6 +44,7 @@ __all__ = [
     "report_plots",
     "thumbnail_jpeg",
     "train",
+    "without_metadata",
 ]
 
 
@@ -201,6 +202,11 @@ def heatmap_png(finding: Finding) -> bytes:
 def thumbnail_jpeg(finding: Finding) -> bytes:
     """The X-ray, small, as JPEG: at most 256 pixels a side."""
     return images.thumbnail(finding.picture.grey)
+
+
+def without_metadata(data: bytes) -> bytes:
+    """A picture file that `diagnose` accepted, without what tells of people and places; the same pixels."""
+    return metadata.strip(data)
 
 
 def displayable(data: bytes) -> tuple[bytes, str]:

@@ -18,7 +18,7 @@ def stored_file(instance: models.Model, name: str) -> str:
 
 
 class Upload(models.Model):
-    """A picture as somebody sent it: one row for each time it was sent."""
+    """A picture that somebody sent: one row for each time it was sent. The file is kept without its metadata."""
 
     class Format(models.TextChoices):
         JPEG = "JPEG", "JPEG"
@@ -30,9 +30,9 @@ class Upload(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     file = models.FileField(_("file"), upload_to=stored_file)
     thumbnail = models.FileField(_("thumbnail"), upload_to=stored_file)
-    sha256 = models.CharField("SHA-256", max_length=64, help_text=_("Of the file's bytes, in hexadecimal."))
+    sha256 = models.CharField("SHA-256", max_length=64, help_text=_("Of the file as it was sent, in hexadecimal."))
     original_name = models.CharField(_("file name"), max_length=255, help_text=_("As the sender called it."))
-    size = models.PositiveBigIntegerField(_("size"), help_text=_("Bytes."))
+    size = models.PositiveBigIntegerField(_("size"), help_text=_("Bytes, as it was sent."))
     width = models.PositiveIntegerField(_("width"), help_text=_("Pixels, upright."))
     height = models.PositiveIntegerField(_("height"), help_text=_("Pixels, upright."))
     format = models.CharField(_("format"), max_length=8, choices=Format)

@@ -21,6 +21,8 @@ def diagnose(
 ) -> Prediction:
     """Analyse one picture and keep picture, heatmap and answer, all of them or none.
 
+    The picture is kept without its metadata, which may tell of people and places.
+
     name: what the sender calls the file; kept as a label, never used as a path. force: give
     an answer even to what is no frontal chest X-ray. Without it such a picture is kept as
     `rejected`. Raises inference.PictureError for a bad file and inference.Unavailable
@@ -43,7 +45,7 @@ def diagnose(
     )
     prediction = _prediction(upload, finding, force=force)
     files = [
-        (upload.file, f"xray.{inference.FORMATS[picture.format]}", data),
+        (upload.file, f"xray.{inference.FORMATS[picture.format]}", inference.without_metadata(data)),
         (upload.thumbnail, "thumbnail.jpg", inference.thumbnail_jpeg(finding)),
         *_heatmap_file(prediction, finding),
     ]

@@ -6,7 +6,9 @@ preprocessing.py's business. Nothing here trusts a file name or a content type.
 """
 
 import io
+import struct
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,13 +64,18 @@ class Limits:
                 "Save it as a JPEG, or export it at a lower resolution."
             )
 
-    def check_pixels(self, width: int, height: int) -> None:
+    def check_pixels(self, width: int, height: int, file_format: str) -> None:
         """Raises TooLarge if a picture of that size is over the limit."""
-        if width * height > self.megapixels * 1_000_000:
+        # WebP's decoder keeps several copies of the whole picture, in four colours each.
+        most = self.megapixels / 2 if file_format == "WEBP" else self.megapixels
+        if width * height > most * 1_000_000:
             raise TooLarge(
-                f"The picture has {width} x {height} pixels; at most {self.megapixels:g} million are accepted. "
+                f"The picture has {width} x {height} pixels; at most {most:g} million are accepted. "
                 "Export it at a lower resolution."
             )
+
+
+NO_LIMITS = Limits(megabytes=float("inf"), megapixels=float("inf"))
 
 
 @dataclass(frozen=True)
@@ -117,27 +124,61 @@ def read(data: bytes, *, limits: Limits = Limits(), at_least: int | None = None)
 
 
 def _decode(data: bytes, limits: Limits, at_least: int | None) -> Picture:
+    _check_parts(data)
     with Image.open(io.BytesIO(data), formats=tuple(FORMATS)) as image:
         width, height = image.size
-        limits.check_pixels(width, height)
+        limits.check_pixels(width, height, image.format or "")
         if min(width, height) < 32:
             raise Unreadable(
                 f"The picture has only {width} x {height} pixels; an X-ray needs at least 32 on each side."
             )
-        if getattr(image, "n_frames", 1) > 1 and image.format != "JPEG":
+        # A phone keeps a second, smaller picture behind a JPEG ("MPO"); the first is the one it shows.
+        format_name = "JPEG" if image.format == "MPO" else image.format or ""
+        if getattr(image, "is_animated", False) and format_name != "JPEG":
             raise Unreadable("The file holds several pictures. Save the one to analyse as a file of its own.")
-        format_name = image.format or ""
         if format_name == "JPEG" and at_least:
             image.draft("L", (2 * at_least, 2 * at_least))
         image.load()
-        orientation = _orientation(image)
+        turned = orientation(image)
         grey = _to_grey(image)
-    if orientation in _TURN:
-        grey = grey.transpose(_TURN[orientation])
-    if orientation >= 5:  # a quarter turn swaps the sides
+    if turned in _TURN:
+        grey = grey.transpose(_TURN[turned])
+    if turned >= 5:  # a quarter turn swaps the sides
         width, height = height, width
     return Picture(grey=grey, width=width, height=height, format=format_name)
 
+
+MOST_SCANS = 32
+"""Of a JPEG; progressive ones have about ten. Each costs a pass over the whole picture, and an empty one 20 bytes."""
+MOST_STRIPS = 65_536
+"""Strips or tiles of a TIFF; each costs far more to decode than the two bytes that announce it."""
+
+
+def _check_parts(data: bytes) -> None:
+    """Raises Unreadable for a small file that would take minutes or gigabytes to decode."""
+    if data.startswith(b"\xff\xd8"):
+        excess = data.count(b"\xff\xda") > MOST_SCANS
+    elif data[:2] in (b"II", b"MM"):
+        excess = _tiff_strips(data) > MOST_STRIPS
+    else:
+        excess = False
+    if excess:
+        raise Unreadable("The picture is cut into far more parts than any X-ray. Export it again as a plain PNG.")
+
+
+def _tiff_strips(data: bytes) -> int:
+    """How many strips or tiles the first picture of a TIFF or BigTIFF announces. Raises struct.error if it is cut."""
+    order = "<" if data.startswith(b"II") else ">"
+    big = 43 in data[2:4]
+    (start,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
+    (entries,) = struct.unpack_from(order + ("Q" if big else "H"), data, start)
+    first, length = start + (8 if big else 2), 20 if big else 12
+    layout = order + ("HHQ" if big else "HHI")
+    tags = (struct.unpack_from(layout, data, first + index * length) for index in range(min(entries, 4096)))
+    return max((count for tag, _type, count in tags if tag in (_STRIP_OFFSETS, _TILE_OFFSETS)), default=0)
+
+
+_STRIP_OFFSETS, _TILE_OFFSETS = 273, 324
 
 _TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -151,7 +192,7 @@ _TURN = {
 """EXIF orientation -> what makes the picture upright."""
 
 
-def _orientation(image: Image.Image) -> int:
+def orientation(image: Image.Image) -> int:
     """EXIF orientation 1..8; 1 where there is none or it cannot be read: a damaged tag costs no picture."""
     try:
         value = image.getexif().get(0x0112, 1)
@@ -160,10 +201,31 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
+_BAND = 1 << 20
+"""Pixels that are converted at a time: whole pictures in deep or coloured form would take gigabytes."""
+
+
 def _to_grey(image: Image.Image) -> Image.Image:
     """Mode "L". Deeper greys are stretched from their darkest to their brightest pixel; transparency becomes black."""
-    if image.mode in DEEP_MODES:
-        return _eight_bits(np.asarray(image).astype(np.float32))
+    if image.mode == "L" and "transparency" not in image.info:
+        return image.copy()
+    deep = image.mode in DEEP_MODES
+    low, high = _extremes(image) if deep else (0.0, 0.0)
+    grey = Image.new("L", image.size)
+    for top, band in _bands(image):
+        grey.paste(_eight_bits(_values(band), low, high) if deep else _flat(band), (0, top))
+    return grey
+
+
+def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    rows = max(1, _BAND // image.width)
+    for top in range(0, image.height, rows):
+        band = image.crop((0, top, image.width, min(top + rows, image.height)))
+        band.info = image.info
+        yield top, band
+
+
+def _flat(image: Image.Image) -> Image.Image:
     if "A" in image.getbands() or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("L")
@@ -172,9 +234,16 @@ def _to_grey(image: Image.Image) -> Image.Image:
     return image.convert("L")
 
 
-def _eight_bits(values: np.ndarray) -> Image.Image:
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
+def _values(image: Image.Image) -> np.ndarray:
+    return np.nan_to_num(np.asarray(image).astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _extremes(image: Image.Image) -> tuple[float, float]:
+    ends = [(values.min(), values.max()) for values in (_values(band) for _, band in _bands(image))]
+    return float(min(low for low, _ in ends)), float(max(high for _, high in ends))
+
+
+def _eight_bits(values: np.ndarray, low: float, high: float) -> Image.Image:
     scale = 255.0 / (high - low) if high > low else 0.0
     return Image.fromarray(np.rint((values - low) * scale).astype(np.uint8), mode="L")
 
@@ -197,7 +266,6 @@ def displayable(data: bytes) -> tuple[bytes, str]:
     with Image.open(io.BytesIO(data), formats=tuple(FORMATS)) as image:
         if image.format in ("JPEG", "WEBP") or (image.format == "PNG" and image.mode not in DEEP_MODES):
             return data, f"image/{image.format.lower()}"
-    no_limits = Limits(megabytes=float("inf"), megapixels=float("inf"))
     file = io.BytesIO()
-    read(data, limits=no_limits).grey.save(file, "PNG", compress_level=1)
+    read(data, limits=NO_LIMITS).grey.save(file, "PNG", compress_level=1)
     return file.getvalue(), "image/png"

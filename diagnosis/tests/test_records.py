@@ -23,11 +23,12 @@ def stored(settings) -> list[Path]:
     return [path for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file()]
 
 
-def test_bytes_are_stored_as_sent_and_described(xray, alice, settings):
-    data = xray()
+def test_the_picture_is_stored_without_its_metadata_and_described(xray, alice, settings):
+    data = xray(comment=b"DOE^JANE")
     prediction = diagnose(data, alice)
     upload = prediction.upload
-    assert upload.file.open().read() == data
+    assert b"DOE^JANE" not in upload.file.open().read()
+    assert upload.file.open().read() == xray()
     assert (upload.width, upload.height, upload.format, upload.size) == (640, 560, "JPEG", len(data))
     assert len(stored(settings)) == 3
     assert {path.stat().st_mode & 0o077 for path in stored(settings)} == {0}

@@ -172,3 +172,38 @@ def test_browsers_get_what_they_can_show(drawn):
         shown, content_type = images.displayable(data)
         assert content_type == "image/png"
         assert Image.open(io.BytesIO(shown)).mode == "L"
+
+
+def test_a_picture_cut_into_countless_parts_is_refused_before_decoding(drawn):
+    progressive = encoded(drawn, "JPEG", progressive=True)
+    scan, end = progressive[progressive.rindex(b"\xff\xda") : -2], progressive[-2:]
+    assert images.read(progressive[:-2] + 5 * scan + end).grey.size == SIZE
+    many_scans = progressive[:-2] + 5000 * scan + end
+
+    strips = 4_000_000
+    tags = [(256, 32), (257, strips), (258, 8), (259, 1), (262, 1), (277, 1), (278, 1)]
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags]
+    entries += [struct.pack("<HHII", tag, 3, strips, 200) for tag in (273, 279)]
+    many_strips = b"II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(sorted(entries)) + bytes(2 * strips)
+
+    for data in (many_scans, many_strips):
+        with pytest.raises(images.Unreadable, match="parts"):
+            images.read(data)
+
+
+def test_a_chain_of_a_million_pictures_is_not_walked(drawn):
+    data = encoded(drawn, "TIFF")
+    (start,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, start)
+    link = start + 2 + 12 * entries
+    chain = b"".join(struct.pack("<HI", 0, len(data) + 6 * (index + 1)) for index in range(1_000_000))
+    with pytest.raises(images.Unreadable, match="several pictures"):
+        images.read(data[:link] + struct.pack("<I", len(data)) + data[link + 4 :] + chain)
+
+
+def test_the_first_picture_of_a_phone_is_read(drawn):
+    data = encoded(drawn, "MPO", save_all=True, append_images=[drawn.resize((64, 64))])
+    picture = images.read(data, at_least=32)
+    assert (picture.format, picture.width, picture.height) == ("JPEG", *SIZE)
+    alone = encoded(drawn, "MPO", save_all=True)
+    assert images.read(alone).format == "JPEG"
