@@ -20,6 +20,11 @@ class Person:
     user: User | None = None
     visitor: uuid.UUID | None = None
 
+    def __str__(self) -> str:
+        if self.user:
+            return self.user.get_username()
+        return f"visitor {self.visitor}" if self.visitor else "nobody"
+
     @property
     def may_see_all(self) -> bool:
         return self.user is not None and self.user.is_active and self.user.is_staff

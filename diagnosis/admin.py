@@ -9,8 +9,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from diagnosis import services
-from diagnosis.models import Prediction
+from diagnosis import access, services
+from diagnosis.models import AuditEvent, Prediction
 
 
 @admin.register(Prediction)
@@ -49,10 +49,11 @@ class PredictionAdmin(admin.ModelAdmin):
     # Deleting takes the upload along: a picture without its prediction could not be reached.
 
     def delete_model(self, request: HttpRequest, obj: Prediction) -> None:
-        services.delete([obj.upload])
+        services.delete([obj.upload], by=access.person_of(request))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Prediction]) -> None:
-        services.delete(prediction.upload for prediction in queryset.select_related("upload"))
+        doomed = [prediction.upload for prediction in queryset.select_related("upload")]
+        services.delete(doomed, by=access.person_of(request))
 
     @admin.display(description=_("X-ray"))
     def small_xray(self, prediction: Prediction) -> SafeString:
@@ -96,3 +97,23 @@ class PredictionAdmin(admin.ModelAdmin):
     @admin.display(description="SHA-256")
     def sha256(self, prediction: Prediction) -> str:
         return prediction.upload.sha256
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(admin.ModelAdmin):
+    list_display = ["created", "actor", "action", "prediction", "detail"]
+    list_display_links = None
+    list_filter = ["action", "created"]
+    list_per_page = 100
+    search_fields = ["=actor", "=prediction"]
+    search_help_text = _("A user's name, or the identifier of a prediction")
+    date_hierarchy = "created"
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: AuditEvent | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: AuditEvent | None = None) -> bool:
+        return False

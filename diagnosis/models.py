@@ -184,6 +184,60 @@ class Prediction(models.Model):
         return str(words[0] if share < 0.25 else words[1] if share < 0.75 else words[2])
 
 
+class AppendOnly(models.Model):
+    """Rows that are written once: a row can be neither changed nor deleted, alone or in numbers."""
+
+    class QuerySet(models.QuerySet):
+        def update(self, **values: Any) -> int:
+            raise TypeError(f"{self.model.__name__} is append-only.")
+
+        def delete(self) -> tuple[int, dict[str, int]]:
+            raise TypeError(f"{self.model.__name__} is append-only.")
+
+        update.alters_data = delete.alters_data = True  # type: ignore[attr-defined]
+
+    objects = models.Manager.from_queryset(QuerySet)()
+
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **options: Any) -> None:
+        if not self._state.adding:
+            raise TypeError(f"{type(self).__name__} is append-only.")
+        super().save(*args, **options)
+
+    def delete(self, *args: Any, **options: Any) -> tuple[int, dict[str, int]]:
+        raise TypeError(f"{type(self).__name__} is append-only.")
+
+
+class AuditEvent(AppendOnly):
+    """Who did what to which prediction, and when. It outlives the account and the prediction, so it refers by name."""
+
+    class Action(models.TextChoices):
+        MADE = "made", _("made")
+        VIEWED = "viewed", _("viewed")
+        REVIEWED = "reviewed", _("reviewed")
+        EXPORTED = "exported", _("exported")
+        DELETED = "deleted", _("deleted")
+
+    created = models.DateTimeField(_("when"), auto_now_add=True)
+    actor = models.CharField(_("who"), max_length=170, help_text=_("A user's name, a visitor's key, or a command."))
+    action = models.CharField(_("did"), max_length=16, choices=Action)
+    prediction = models.UUIDField(
+        _("prediction"), null=True, db_index=True, help_text=_("Empty where it was many at once.")
+    )
+    detail = models.CharField(_("detail"), max_length=255, blank=True)
+
+    class Meta:
+        verbose_name = _("audit event")
+        verbose_name_plural = _("audit events")
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["actor", "-id"], name="audit_event_of_actor")]
+
+    def __str__(self) -> str:
+        return f"{self.actor} {self.get_action_display()} {self.prediction or self.detail}"
+
+
 UNCERTAIN = _("uncertain: the operating points disagree")
 ABOVE = _("just above the threshold"), _("above the threshold"), _("far above the threshold")
 BELOW = _("just below the threshold"), _("below the threshold"), _("far below the threshold")

@@ -1,16 +1,21 @@
 """What the application does. Pages, API, admin and commands translate and call."""
 
+import contextlib
+import datetime
 import hashlib
 import logging
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from django.db.models.fields.files import FieldFile
+from django.utils import timezone
 
-from diagnosis import access, inference
+from diagnosis import access, audit, inference
 from diagnosis.models import Prediction, Upload
 
 logger = logging.getLogger(__name__)
@@ -49,11 +54,11 @@ def diagnose(
         (upload.thumbnail, "thumbnail.jpg", inference.thumbnail_jpeg(finding)),
         *_heatmap_file(prediction, finding),
     ]
-    _store(files, [upload, prediction])
+    _store(files, [upload, prediction], by=sender)
     return prediction
 
 
-def analyse_all_the_same(rejected: Prediction) -> Prediction:
+def analyse_all_the_same(rejected: Prediction, *, by: access.Person) -> Prediction:
     """Analyse a rejected picture again, whatever it shows: a further prediction of the same upload, `forced`.
 
     Should the served model take it for a chest X-ray, the new prediction is an ordinary one.
@@ -63,7 +68,7 @@ def analyse_all_the_same(rejected: Prediction) -> Prediction:
     with upload.file.open() as file:
         finding = inference.diagnose(file.read(), operating_point=_still_known(rejected.operating_point))
     prediction = _prediction(upload, finding, force=True)
-    _store(_heatmap_file(prediction, finding), [prediction])
+    _store(_heatmap_file(prediction, finding), [prediction], by=by)
     return prediction
 
 
@@ -96,7 +101,7 @@ def _heatmap_file(prediction: Prediction, finding: inference.Finding) -> list[tu
     return [] if prediction.is_rejected else [(prediction.heatmap, "heatmap.png", inference.heatmap_png(finding))]
 
 
-def _store(files: list[tuple[FieldFile, str, bytes]], rows: list[Model]) -> None:
+def _store(files: list[tuple[FieldFile, str, bytes]], rows: list[Model], *, by: access.Person) -> None:
     """Write `files` and insert `rows`; a failure leaves none of them."""
     try:
         for field, file_name, content in files:
@@ -104,6 +109,7 @@ def _store(files: list[tuple[FieldFile, str, bytes]], rows: list[Model]) -> None
         with transaction.atomic():
             for row in rows:
                 row.save(force_insert=True)
+            audit.record(by, audit.Action.MADE, [row for row in rows if isinstance(row, Prediction)])
     except BaseException:
         _delete_files(field.name for field, _, _ in files)
         raise
@@ -117,29 +123,83 @@ def earlier_results(prediction: Prediction) -> QuerySet[Prediction]:
     return told.filter(upload__sha256=upload.sha256, created__lt=prediction.created)
 
 
-def delete(uploads: Iterable[Upload]) -> int:
+def delete(uploads: Iterable[Upload], *, by: access.Person | str) -> int:
     """Delete uploads with their predictions, pictures and heatmaps; returns how many uploads.
 
-    The rows go first, in one transaction: should the process die in between, a file
-    without a row is left, which nobody can reach, and never a row without its file.
+    by: who deletes, or the name of a command. The rows go first, in one transaction: should
+    the process die in between, a file without a row is left, which nobody can reach and
+    `purge` finds, and never a row without its file.
     """
     keys = [upload.pk for upload in uploads]
     with transaction.atomic():
         doomed = Upload.objects.filter(pk__in=keys)
         files = [name for names in doomed.values_list("file", "thumbnail") for name in names]
-        files += Prediction.objects.filter(upload__in=doomed).values_list("heatmap", flat=True)
+        predictions = list(Prediction.objects.filter(upload__in=doomed))
+        files += [prediction.heatmap.name for prediction in predictions]
+        audit.record(by, audit.Action.DELETED, predictions)
         doomed.delete()
         transaction.on_commit(lambda: _delete_files(files))
     return len(keys)
 
 
+@dataclass(frozen=True)
+class Purged:
+    """How many uploads were, or would be, deleted, and how many files that no row tells of."""
+
+    uploads: int
+    stray_files: int
+
+
+def purge(older_than: datetime.timedelta, *, dry_run: bool = False) -> Purged:
+    """Delete every upload sent longer ago than that, whoever sent it, and files as old that no row tells of."""
+    before = timezone.now() - older_than
+    old = Upload.objects.filter(created__lt=before).order_by("created")
+    uploads = old.count()
+    if not dry_run:
+        while batch := list(old[:BATCH]):
+            delete(batch, by="purge")
+    strays = [name for name in _stray_files() if default_storage.get_modified_time(name) < before]
+    if not dry_run:
+        _delete_files(strays)
+    return Purged(uploads, len(strays))
+
+
+BATCH = 500
+
+
+def _stray_files() -> Iterator[str]:
+    """Stored files that no row tells of: what a crash between writing files and rows leaves."""
+    for model, fields in ((Upload, ("file", "thumbnail")), (Prediction, ("heatmap",))):
+        for folder in _folders(f"{model._meta.model_name}s", depth=2):
+            try:
+                key = uuid.UUID(folder.rpartition("/")[2])
+            except ValueError:
+                continue  # not a folder of ours
+            row = model.objects.filter(pk=key).values_list(*fields).first()
+            yield from (
+                name for file in default_storage.listdir(folder)[1] if (name := f"{folder}/{file}") not in (row or ())
+            )
+
+
+def _folders(root: str, depth: int) -> Iterator[str]:
+    if depth == 0:
+        yield root
+    elif default_storage.exists(root):
+        for name in default_storage.listdir(root)[0]:
+            yield from _folders(f"{root}/{name}", depth - 1)
+
+
 def _delete_files(names: Iterable[str | None]) -> None:
-    for name in names:
+    folders = set()
+    for name in filter(None, names):
+        folders.add(name.rpartition("/")[0])
         try:
-            if name:
-                default_storage.delete(name)
+            default_storage.delete(name)
         except OSError:
             logger.exception("A file of a deleted record could not be removed from storage")
+    for folder in folders:
+        with contextlib.suppress(OSError):  # not empty
+            default_storage.delete(folder)
 
 
 def _readable(name: str) -> str:

@@ -64,7 +64,7 @@ def test_a_storage_that_fails_leaves_neither_row_nor_file(xray, alice, settings,
 @pytest.mark.django_db(transaction=True)
 def test_deleting_takes_rows_and_files(xray, alice, settings):
     first, second = diagnose(xray(), alice), diagnose(xray(), alice)
-    assert services.delete([first.upload]) == 1
+    assert services.delete([first.upload], by="test") == 1
     assert list(Prediction.objects.all()) == [second]
     assert len(stored(settings)) == 3
 

@@ -14,7 +14,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from diagnosis import access, inference, services
+from diagnosis import access, audit, inference, services
 from diagnosis.models import Prediction, Upload
 from diagnosis.web.forms import UploadForm
 
@@ -63,7 +63,7 @@ def analyse_all_the_same(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     if not rejected.is_rejected or not access.may_upload(request.user):
         return redirect(rejected)
     try:
-        return redirect(services.analyse_all_the_same(rejected))
+        return redirect(services.analyse_all_the_same(rejected, by=access.person_of(request)))
     except inference.Unavailable:
         failure = {"name": rejected.upload.original_name, "message": inference.UNAVAILABLE}
         return _upload_page(request, UploadForm(), [failure], status=503)
@@ -177,6 +177,7 @@ def _visible(request: HttpRequest, pk: uuid.UUID) -> Prediction:
 def prediction(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """One result."""
     found = _visible(request, pk)
+    audit.record(access.person_of(request), audit.Action.VIEWED, [found], detail="result")
     context = {"prediction": found, "earlier": services.earlier_results(found)}
     return render(request, "diagnosis/prediction.html", context)
 
@@ -189,7 +190,9 @@ _kept_by_browser = cache_control(private=True, max_age=3600, immutable=True)
 @_kept_by_browser
 def xray(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """The X-ray at full size, in a format that browsers show."""
-    with _visible(request, pk).upload.file.open() as file:
+    found = _visible(request, pk)
+    audit.record(access.person_of(request), audit.Action.VIEWED, [found], detail="picture")
+    with found.upload.file.open() as file:
         content, content_type = inference.displayable(file.read())
     return HttpResponse(content, content_type=content_type)
 
