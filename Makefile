@@ -1,6 +1,7 @@
 # make serve     the site on http://localhost:8000 (PORT= changes it)
 # make test      lint, types, architecture and every test
 # make admin     an account for the admin pages
+# make audit     known weaknesses of the pinned packages (asks pypi.org)
 # make format    put every file into the house format
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test admin format lint
+.PHONY: serve test admin format lint audit
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.installed
@@ -27,8 +28,12 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/djlint templates --lint --check --quiet
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/bandit --quiet --recursive diagnosis ml_model pneumonia_site benchmarks --exclude '*/tests/*'
 	$(BIN)/mypy
 	$(BIN)/python manage.py makemigrations --check --dry-run
+
+audit: $(VENV)/.installed-dev
+	$(BIN)/pip-audit --requirement requirements.txt
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

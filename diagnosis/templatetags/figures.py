@@ -2,22 +2,21 @@
 
 from django import template
 from django.utils import formats
-from django.utils.safestring import SafeString, mark_safe
 
 register = template.Library()
 
 
 @register.filter
-def percent(share: float) -> SafeString:
+def percent(share: float) -> str:
     """A share, 0..1, with one decimal: `97.4 %`."""
-    return mark_safe(f"{formats.number_format(round(100 * share, 1), 1)}&nbsp;%")  # noqa: S308  a number only
+    return f"{formats.number_format(round(100 * share, 1), 1)}\N{NO-BREAK SPACE}%"
 
 
 @register.filter
-def interval(figure: dict[str, float]) -> SafeString:
+def interval(figure: dict[str, float]) -> str:
     """A figure with the ends of its 95 % interval: `97.4 % (95.5 to 98.9)`."""
     low, high = (formats.number_format(round(100 * figure[end], 1), 1) for end in ("low", "high"))
-    return mark_safe(f"{percent(figure['value'])} ({low} to {high})")  # noqa: S308  numbers only
+    return f"{percent(figure['value'])} ({low} to {high})"
 
 
 @register.filter
@@ -31,7 +30,7 @@ def points(share: float) -> str:
 
 
 @register.filter
-def area(figure: dict[str, float]) -> SafeString:
+def area(figure: dict[str, float]) -> str:
     """A figure that is no share, with the ends of its interval: `0.973 (0.957 to 0.985)`."""
     value, low, high = (formats.number_format(figure[end], 3) for end in ("value", "low", "high"))
-    return mark_safe(f"{value} ({low} to {high})")  # noqa: S308  numbers only
+    return f"{value} ({low} to {high})"

@@ -12,7 +12,7 @@ from diagnosis.models import Prediction
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-ALL_IMAGES_LOADED = "[...document.images].every(image => image.complete && image.naturalWidth > 0)"
+ALL_IMAGES_LOADED = "() => [...document.images].every(image => image.complete && image.naturalWidth > 0)"
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ The file is a PyTorch checkpoint of the old kind: pickles, then the raw numbers.
 PyTorch is not needed to read it, and the reader below builds nothing but tensors.
 """
 
-import pickle
+# Only for the restricted reader below, which builds nothing but tensors.
+import pickle  # nosec B403
 from collections import OrderedDict
 from pathlib import Path
 

@@ -1,0 +1,57 @@
+"""What protects a site that strangers reach."""
+
+import os
+import secrets
+import subprocess
+import sys
+
+import pytest
+from django.conf import settings as django_settings
+
+PRODUCTION = {"DEBUG": "False", "SECRET_KEY": secrets.token_urlsafe(60), "ALLOWED_HOSTS": "xray.example.org"}
+
+
+def check(tmp_path, environment: dict[str, str]) -> subprocess.CompletedProcess:
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in (*PRODUCTION, "HTTPS", "DJANGO_ALLOW_ASYNC_UNSAFE")
+    }
+    return subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        cwd=django_settings.BASE_DIR,
+        env={**kept, "VAR_DIR": str(tmp_path), **environment},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_production_settings_pass_the_deployment_check(tmp_path):
+    result = check(tmp_path, PRODUCTION)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("missing", ["SECRET_KEY", "ALLOWED_HOSTS"])
+def test_what_must_be_set_in_production_is_named(tmp_path, missing):
+    result = check(tmp_path, {name: value for name, value in PRODUCTION.items() if name != missing})
+    assert result.returncode != 0
+    assert missing in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("address", ["/", "/history/", "/model/", "/accounts/login/", "/admin/login/", "/api/nothing"])
+def test_every_answer_carries_the_protecting_headers(client, address):
+    headers = client.get(address).headers
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+
+
+@pytest.mark.django_db
+def test_over_https_browsers_are_told_to_stay_there(client, settings):
+    settings.SECURE_SSL_REDIRECT, settings.SECURE_HSTS_SECONDS = True, 31_536_000
+    assert client.get("/").headers["Location"].startswith("https://")
+    assert "max-age=31536000" in client.get("/", secure=True).headers["Strict-Transport-Security"]
