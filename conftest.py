@@ -52,28 +52,39 @@ def no_xray() -> bytes:
     return file.getvalue()
 
 
-def _user(name: str, **fields):
+def _user(name: str, role: str | None = None, **fields):
     from django.contrib.auth import get_user_model
 
-    return get_user_model().objects.create_user(username=name, password="secret of " + name, **fields)
+    from diagnosis import roles
+
+    user = get_user_model().objects.create_user(username=name, password="secret of " + name, **fields)
+    if role:
+        roles.give(user, role)
+    return user
 
 
 @pytest.fixture
 def alice(db):
     """Owns uploads."""
-    return _user("alice")
+    return _user("alice", "uploader")
 
 
 @pytest.fixture
 def bob(db):
-    """Staff who reviews."""
-    return _user("bob", is_staff=True, is_superuser=True)
+    """Reviews."""
+    return _user("bob", "reviewer")
+
+
+@pytest.fixture
+def ada(db):
+    """Administers."""
+    return _user("ada", "administrator")
 
 
 @pytest.fixture
 def charlie(db):
     """Must see nothing of the others."""
-    return _user("charlie")
+    return _user("charlie", "uploader")
 
 
 @pytest.fixture(scope="session")

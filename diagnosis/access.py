@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 
 from django.conf import settings
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
@@ -15,7 +15,10 @@ _SESSION_KEY = "visitor"
 
 @dataclass(frozen=True)
 class Person:
-    """Somebody who sends or looks: a user, or an anonymous visitor known by their session, or neither yet."""
+    """Somebody who sends or looks: a user, or an anonymous visitor known by their session, or neither yet.
+
+    What a user may do beyond their own records follows from the permissions of their role; see roles.py.
+    """
 
     user: User | None = None
     visitor: uuid.UUID | None = None
@@ -25,15 +28,34 @@ class Person:
             return self.user.get_username()
         return f"visitor {self.visitor}" if self.visitor else "nobody"
 
+    def _may(self, permission: str) -> bool:
+        return self.user is not None and self.user.has_perm(permission)  # never so for a deactivated user
+
+    @property
+    def may_upload(self) -> bool:
+        """Have pictures analysed."""
+        return settings.ANONYMOUS_UPLOADS or self._may("diagnosis.add_upload")
+
     @property
     def may_see_all(self) -> bool:
-        return self.user is not None and self.user.is_active and self.user.is_staff
+        """See everybody's predictions, pictures and figures, and work in the admin."""
+        return self._may("diagnosis.view_prediction")
+
+    @property
+    def may_delete_all(self) -> bool:
+        """Delete everybody's uploads."""
+        return self._may("diagnosis.delete_upload")
 
 
 def person_of(request: HttpRequest) -> Person:
     """Who made the request."""
     if request.user.is_authenticated:
         return Person(user=request.user)
+    return visitor_of(request)
+
+
+def visitor_of(request: HttpRequest) -> Person:
+    """Who the browser's session was before anybody logged in."""
     try:
         return Person(visitor=uuid.UUID(request.session.get(_SESSION_KEY)))
     except (TypeError, ValueError, AttributeError):
@@ -52,25 +74,31 @@ def sender_of(request: HttpRequest) -> Person:
     return person_of(request)
 
 
-def may_upload(user: User | AnonymousUser) -> bool:
-    """Whether `user` may have pictures analysed."""
-    return user.is_authenticated or settings.ANONYMOUS_UPLOADS
+def forget_visitor(request: HttpRequest) -> None:
+    """The browser's visitor has become a user."""
+    request.session.pop(_SESSION_KEY, None)
 
 
 def visible_to(person: Person) -> QuerySet[Prediction]:
-    """The predictions `person` may see: staff all, a user and a visitor their own, anybody else none."""
+    """The predictions `person` may see: reviewers all, a user and a visitor their own, anybody else none."""
     predictions = Prediction.objects.select_related("upload", "upload__owner")
     if person.may_see_all:
         return predictions
-    return predictions.filter(upload__in=_own_uploads(person))
+    return predictions.filter(upload__in=own_uploads(person))
 
 
 def own(person: Person) -> QuerySet[Prediction]:
     """The predictions `person` asked for, also where they may see more."""
-    return Prediction.objects.select_related("upload", "upload__owner").filter(upload__in=_own_uploads(person))
+    return Prediction.objects.select_related("upload", "upload__owner").filter(upload__in=own_uploads(person))
 
 
-def _own_uploads(person: Person) -> QuerySet[Upload]:
+def deletable_by(person: Person) -> QuerySet[Upload]:
+    """The uploads `person` may delete: administrators all, anybody else their own."""
+    return Upload.objects.all() if person.may_delete_all else own_uploads(person)
+
+
+def own_uploads(person: Person) -> QuerySet[Upload]:
+    """The uploads that `person` sent."""
     if person.user:
         return Upload.objects.filter(owner=person.user)
     if person.visitor:

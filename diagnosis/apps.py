@@ -3,6 +3,8 @@
 import logging
 
 from django.apps import AppConfig
+from django.contrib.admin.apps import AdminConfig
+from django.db.models.signals import post_migrate
 
 logger = logging.getLogger(__name__)
 
@@ -13,7 +15,9 @@ class DiagnosisConfig(AppConfig):
     name = "diagnosis"
 
     def ready(self) -> None:
-        from diagnosis import checks, inference  # noqa: F401  checks register themselves
+        from diagnosis import checks, inference, roles  # noqa: F401  checks register themselves
+
+        post_migrate.connect(roles.ensure, sender=self)
 
         try:
             inference.load()
@@ -21,3 +25,9 @@ class DiagnosisConfig(AppConfig):
             # Not fatal here: `train_model` must be able to start and mend it. The system check
             # stops the server, and a process past the checks answers 503 with this sentence.
             logger.critical("%s", error)
+
+
+class AdminSiteConfig(AdminConfig):
+    """The admin, entered by role; see admin_site.py."""
+
+    default_site = "diagnosis.admin_site.RoleAdminSite"

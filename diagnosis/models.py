@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
+from knox.models import AbstractAuthToken
 
 from diagnosis import inference
 
@@ -43,6 +44,15 @@ class Upload(models.Model):
     visitor = models.UUIDField(
         _("visitor"), null=True, blank=True, help_text=_("Key of an anonymous visitor, kept in their session.")
     )
+    idempotency_key = models.CharField(
+        _("idempotency key"),
+        max_length=255,
+        blank=True,
+        help_text=_("A request sent again under the same key gets the first one's answer."),
+    )
+    request_digest = models.CharField(
+        _("request digest"), max_length=64, blank=True, help_text=_("Of what was asked for under the idempotency key.")
+    )
     created = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:
@@ -54,6 +64,16 @@ class Upload(models.Model):
             models.Index(fields=["visitor", "sha256"], condition=Q(visitor__isnull=False), name="upload_of_visitor"),
         ]
         constraints = [
+            models.UniqueConstraint(
+                fields=["owner", "idempotency_key"],
+                condition=Q(owner__isnull=False) & ~Q(idempotency_key=""),
+                name="upload_idempotency_key_of_owner",
+            ),
+            models.UniqueConstraint(
+                fields=["visitor", "idempotency_key"],
+                condition=Q(visitor__isnull=False) & ~Q(idempotency_key=""),
+                name="upload_idempotency_key_of_visitor",
+            ),
             models.CheckConstraint(
                 condition=Q(owner__isnull=False, visitor__isnull=True) | Q(owner__isnull=True, visitor__isnull=False),
                 name="upload_has_one_sender",
@@ -236,6 +256,20 @@ class AuditEvent(AppendOnly):
 
     def __str__(self) -> str:
         return f"{self.actor} {self.get_action_display()} {self.prediction or self.detail}"
+
+
+class ApiToken(AbstractAuthToken):
+    """What a program logs in with instead of a password. Only its digest is kept."""
+
+    name: models.CharField = models.CharField(_("name"), max_length=80, help_text=_("What the token is for."))
+
+    class Meta:
+        verbose_name = _("API token")
+        verbose_name_plural = _("API tokens")
+        ordering = ["-created"]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 UNCERTAIN = _("uncertain: the operating points disagree")

@@ -3,16 +3,23 @@
 import contextlib
 import datetime
 import hashlib
+import json
 import logging
+import shutil
+import tempfile
 import uuid
+import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import IO
 
+from django.contrib.auth.models import User
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
-from django.db import transaction
-from django.db.models import Model, QuerySet
+from django.db import IntegrityError, transaction
+from django.db.models import Count, Model, QuerySet
 from django.db.models.fields.files import FieldFile
+from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from diagnosis import access, audit, inference
@@ -21,8 +28,18 @@ from diagnosis.models import Prediction, Upload
 logger = logging.getLogger(__name__)
 
 
+class KeyReused(Exception):
+    """The idempotency key came before, with another request. `str()` is a sentence for the sender."""
+
+
 def diagnose(
-    *, file: File, name: str, sender: access.Person, operating_point: str | None = None, force: bool = False
+    *,
+    file: File,
+    name: str,
+    sender: access.Person,
+    operating_point: str | None = None,
+    force: bool = False,
+    idempotency_key: str = "",
 ) -> Prediction:
     """Analyse one picture and keep picture, heatmap and answer, all of them or none.
 
@@ -30,16 +47,23 @@ def diagnose(
 
     name: what the sender calls the file; kept as a label, never used as a path. force: give
     an answer even to what is no frontal chest X-ray. Without it such a picture is kept as
-    `rejected`. Raises inference.PictureError for a bad file and inference.Unavailable
-    without a classifier.
+    `rejected`. idempotency_key: the same sender's second request under the same key gets the
+    first one's prediction, and nothing is stored again. Raises inference.PictureError for a bad
+    file, inference.Unavailable without a classifier and KeyReused.
     """
     inference.limits().check_bytes(file.size)  # before reading it into memory
     data = file.read()
+    sha256 = hashlib.sha256(data).hexdigest()
+    request_digest = ""
+    if idempotency_key:
+        request_digest = hashlib.sha256(f"{sha256} {operating_point} {force}".encode()).hexdigest()
+        if answered := _answered(sender, idempotency_key, request_digest):
+            return answered
+
     finding = inference.diagnose(data, operating_point=operating_point)
     picture = finding.picture
-
     upload = Upload(
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256,
         original_name=_readable(name),
         size=len(data),
         width=picture.width,
@@ -47,6 +71,8 @@ def diagnose(
         format=picture.format,
         owner=sender.user,
         visitor=sender.visitor,
+        idempotency_key=idempotency_key,
+        request_digest=request_digest,
     )
     prediction = _prediction(upload, finding, force=force)
     files = [
@@ -54,8 +80,23 @@ def diagnose(
         (upload.thumbnail, "thumbnail.jpg", inference.thumbnail_jpeg(finding)),
         *_heatmap_file(prediction, finding),
     ]
-    _store(files, [upload, prediction], by=sender)
+    try:
+        _store(files, [upload, prediction], by=sender)
+    except IntegrityError:
+        # A request under the same key was quicker; the database keeps one of them.
+        if idempotency_key and (answered := _answered(sender, idempotency_key, request_digest)):
+            return answered
+        raise
     return prediction
+
+
+def _answered(sender: access.Person, idempotency_key: str, request_digest: str) -> Prediction | None:
+    upload = access.own_uploads(sender).filter(idempotency_key=idempotency_key).first()
+    if upload is None:
+        return None
+    if upload.request_digest != request_digest:
+        raise KeyReused("This Idempotency-Key was used for another request. Choose a new key for each.")
+    return upload.predictions.order_by("created", "id").first()
 
 
 def analyse_all_the_same(rejected: Prediction, *, by: access.Person) -> Prediction:
@@ -121,6 +162,87 @@ def earlier_results(prediction: Prediction) -> QuerySet[Prediction]:
     sender = access.Person(user=upload.owner, visitor=upload.visitor)
     told = access.own(sender).exclude(status=Prediction.Status.REJECTED)
     return told.filter(upload__sha256=upload.sha256, created__lt=prediction.created)
+
+
+def adopt(visitor: access.Person, user: User) -> int:
+    """Give `user` what they sent from the same browser before they logged in; returns how many uploads."""
+    uploads = access.own_uploads(visitor)
+    with transaction.atomic():
+        # A key may be in use on both sides; it has done its work.
+        return uploads.update(owner=user, visitor=None, idempotency_key="", request_digest="")
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Counts of what a person may see. by_...: value -> predictions; by_day: the last 30 days that had any."""
+
+    predictions: int
+    uploads: int
+    uncertain: int
+    by_label: dict[str, int]
+    by_status: dict[str, int]
+    by_model_version: dict[str, int]
+    by_day: dict[str, int]
+
+
+def statistics(person: access.Person) -> Statistics:
+    """Count what `person` may see."""
+    predictions = access.visible_to(person).order_by()
+
+    def counts(rows: QuerySet[Prediction], column: str) -> dict[str, int]:
+        return {str(value): count for value, count in rows.values_list(column).annotate(Count("pk")).order_by(column)}
+
+    recent = predictions.filter(created__gte=timezone.now() - datetime.timedelta(days=30))
+    return Statistics(
+        predictions=predictions.count(),
+        uploads=predictions.values("upload").distinct().count(),
+        uncertain=predictions.filter(uncertain=True).count(),
+        by_label=counts(predictions.exclude(label=""), "label"),
+        by_status=counts(predictions, "status"),
+        by_model_version=counts(predictions, "model_version"),
+        by_day=counts(recent.annotate(day=TruncDate("created")), "day"),
+    )
+
+
+def everything_of(user: User) -> IO[bytes]:
+    """A ZIP file with all that `user` sent: pictures as stored, heatmaps, and predictions.json. On disk while open."""
+    archive = tempfile.TemporaryFile()  # noqa: SIM115  the caller closes it
+    told = []
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as content:  # pictures are compressed already
+        predictions = access.own(access.Person(user=user)).order_by("created", "id")
+        written = set()
+        for prediction in predictions.iterator(chunk_size=BATCH):
+            upload = prediction.upload
+            files = {"picture": upload.file, "heatmap": prediction.heatmap}
+            names = {
+                what: f"{what}s/{upload.pk if what == 'picture' else prediction.pk}.{file.name.rpartition('.')[2]}"
+                for what, file in files.items()
+                if file
+            }
+            for what, name in names.items():
+                if name not in written:
+                    with files[what].open("rb") as source, content.open(name, "w") as target:
+                        shutil.copyfileobj(source, target)
+                    written.add(name)
+            told.append(
+                {
+                    "id": str(prediction.pk),
+                    "file_name": upload.original_name,
+                    "sha256": upload.sha256,
+                    "created": prediction.created.isoformat(),
+                    "status": prediction.status,
+                    "prediction": prediction.label or None,
+                    "probability": prediction.probability,
+                    "threshold": prediction.threshold,
+                    "operating_point": prediction.operating_point,
+                    "model_version": prediction.model_version,
+                    **names,
+                }
+            )
+        content.writestr("predictions.json", json.dumps(told, indent=2, ensure_ascii=False))
+    audit.record_many(access.Person(user=user), audit.Action.EXPORTED, f"all that is theirs: {len(told)} predictions")
+    archive.seek(0)
+    return archive
 
 
 def delete(uploads: Iterable[Upload], *, by: access.Person | str) -> int:

@@ -3,12 +3,13 @@
 Nothing needs to be set in development. With DEBUG off, SECRET_KEY must be.
 """
 
+import datetime
 import secrets
 from pathlib import Path
 
 import environ
 
-env = environ.Env()
+env = environ.FileAwareEnv()  # a secret may lie in a file, which SECRET_KEY_FILE names
 BASE_DIR = Path(__file__).resolve().parent.parent
 env.read_env(BASE_DIR / ".env")
 
@@ -19,8 +20,6 @@ VAR_DIR.mkdir(parents=True, exist_ok=True)
 # --- Security ---------------------------------------------------------------------------
 
 DEBUG = env.bool("DEBUG", default=True)
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"]) if DEBUG else env.list("ALLOWED_HOSTS")
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 
 def development_key() -> str:
@@ -33,6 +32,8 @@ def development_key() -> str:
 
 
 SECRET_KEY = env.str("SECRET_KEY", default="") or (development_key() if DEBUG else env.str("SECRET_KEY"))
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"]) if DEBUG else env.list("ALLOWED_HOSTS")
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 # Where DEBUG is off, browsers are sent to HTTPS and told to stay there, and cookies travel over it alone.
 HTTPS = env.bool("HTTPS", default=not DEBUG)
@@ -51,8 +52,8 @@ SESSION_COOKIE_HTTPONLY = True
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],
-        # A picture is shown from the person's own disk before it is sent.
-        "img-src": ["'self'", "blob:"],
+        # A picture is shown from the person's own disk before it is sent; the API's page draws its icons from data.
+        "img-src": ["'self'", "blob:", "data:"],
         "object-src": ["'none'"],
         "base-uri": ["'none'"],
         "form-action": ["'self'"],
@@ -64,14 +65,19 @@ CONTENT_SECURITY_POLICY = {
 
 INSTALLED_APPS = [
     "diagnosis.apps.DiagnosisConfig",
-    "django.contrib.admin",
+    "diagnosis.apps.AdminSiteConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "axes",
     "csp",
     "rest_framework",
+    "knox",
+    "django_filters",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -84,6 +90,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "pneumonia_site.urls"
 WSGI_APPLICATION = "pneumonia_site.wsgi.application"
@@ -102,12 +109,27 @@ TEMPLATES = [
         },
     }
 ]
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+# Ten wrong passwords for one name from one address: a quarter of an hour's rest.
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = datetime.timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_LOCKOUT_CALLABLE = "diagnosis.web.accounts.locked_out"
+AXES_DISABLE_ACCESS_LOG = True
+AXES_VERBOSE = False
+SIGN_UP = env.bool("SIGN_UP", default=DEBUG)
+LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "diagnosis:upload"
 LOGOUT_REDIRECT_URL = "diagnosis:upload"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
+
+EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
+vars().update(EMAIL_CONFIG)
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="pneumonia-site@localhost")
 
 # --- Database and files -----------------------------------------------------------------
 
@@ -147,22 +169,41 @@ MAX_MEGAPIXELS = env.float("MAX_MEGAPIXELS", default=60)
 MAX_FILES_PER_REQUEST = env.int("MAX_FILES_PER_REQUEST", default=20)
 ANONYMOUS_UPLOADS = env.bool("ANONYMOUS_UPLOADS", default=DEBUG)
 PREDICT_THROTTLE = env.str("PREDICT_THROTTLE", default="120/min")
+API_THROTTLE = env.str("API_THROTTLE", default="600/min")
 
 # --- API --------------------------------------------------------------------------------
 
+KNOX_TOKEN_MODEL = "diagnosis.ApiToken"  # noqa: S105  # nosec B105
+# Each token has a term of its own.
+REST_KNOX = {"AUTH_HEADER_PREFIX": "Bearer", "TOKEN_TTL": None}  # nosec B105
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "rest_framework.authentication.BasicAuthentication",  # first, so that a refusal is 401 and says how
+        "diagnosis.api.authentication.BearerAuthentication",  # first, so that a refusal is 401 and says how
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.MultiPartParser"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.CursorPagination",
     "PAGE_SIZE": 25,
-    "DEFAULT_THROTTLE_RATES": {"predict": PREDICT_THROTTLE},
+    "DEFAULT_THROTTLE_CLASSES": ["diagnosis.api.throttles.CallerThrottle"],
+    "DEFAULT_THROTTLE_RATES": {"predict": PREDICT_THROTTLE, "api": API_THROTTLE},
     "NUM_PROXIES": NUM_PROXIES,
     "EXCEPTION_HANDLER": "diagnosis.api.problems.as_problem",
+    "DEFAULT_SCHEMA_CLASS": "diagnosis.api.schema.Schema",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Pneumonia Site",
+    "DESCRIPTION": "Reads chest X-rays for pneumonia. "
+    "For education and research; not for clinical use without validation.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PUBLIC": True,
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": "/api/",
 }
 
 # --- Logging ----------------------------------------------------------------------------
@@ -172,5 +213,6 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "loggers": {"axes": {"level": "WARNING"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
 }

@@ -3,12 +3,9 @@
 from django.contrib import admin
 from django.urls import include, path
 
-admin.site.site_header = admin.site.site_title = "Pneumonia Site"
-admin.site.index_title = "Records"
-
 urlpatterns = [
     path("", include("diagnosis.web.urls")),
     path("", include("diagnosis.api.urls")),
-    path("accounts/", include("django.contrib.auth.urls")),
+    path("accounts/", include("diagnosis.web.account_urls")),
     path("admin/", admin.site.urls),
 ]

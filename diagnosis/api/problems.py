@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions
 from rest_framework.views import set_rollback
 
-from diagnosis import inference
+from diagnosis import inference, services
 from diagnosis.models import Prediction
 
 CONTENT_TYPE = "application/problem+json"
@@ -34,6 +34,30 @@ class NotAChestXray(exceptions.APIException):
         self.prediction = prediction
 
 
+OF_A_FILE = (inference.PictureError, inference.Unavailable, NotAChestXray, services.KeyReused)
+"""What goes wrong with one file of several."""
+
+LONGEST_KEY = 200
+
+
+def idempotency_key(request: HttpRequest) -> str:
+    """The request's Idempotency-Key; empty without one. Raises ValidationError for one that cannot be kept."""
+    key = request.headers.get("Idempotency-Key", "")
+    if len(key) > LONGEST_KEY or not key.isascii() or not key.isprintable():
+        raise exceptions.ValidationError(
+            {"Idempotency-Key": f"At most {LONGEST_KEY} printable ASCII characters, a UUID for instance."}
+        )
+    return key
+
+
+def check_number(files: int) -> None:
+    """Raises ValidationError for more files than one request may carry."""
+    if files > settings.MAX_FILES_PER_REQUEST:
+        raise exceptions.ValidationError(
+            {"file": f"You sent {files} files; at most {settings.MAX_FILES_PER_REQUEST} can be sent at once."}
+        )
+
+
 def is_api(request: HttpRequest) -> bool:
     """Whether the address belongs to the API, and errors should be problem details."""
     return request.path.startswith("/api/") or request.path.rstrip("/") == "/predict"
@@ -41,7 +65,17 @@ def is_api(request: HttpRequest) -> bool:
 
 def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> JsonResponse:
     """A response that says what went wrong, to a program (`code`) and to a person (`detail`); more: further members."""
-    body: dict[str, Any] = {
+    body = _body(status, code, detail, **more)
+    return JsonResponse(body, status=status, content_type=CONTENT_TYPE, headers=headers)
+
+
+def nothing_here(request: HttpRequest) -> JsonResponse:
+    """404 for an address of the API that there is not."""
+    return problem(404, "not_found", "There is no such address; /api/docs/ lists those there are.")
+
+
+def _body(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
+    return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
@@ -49,7 +83,6 @@ def problem(status: int, code: str, detail: str, headers: dict[str, str] | None 
         "detail": detail,
         **more,
     }
-    return JsonResponse(body, status=status, content_type=CONTENT_TYPE, headers=headers)
 
 
 def too_large() -> JsonResponse:
@@ -57,16 +90,17 @@ def too_large() -> JsonResponse:
     return problem(413, "too_large", f"The request is too large: a file may have up to {settings.MAX_UPLOAD_MB:g} MB.")
 
 
-def as_problem(error: Exception, context: dict[str, Any]) -> JsonResponse | None:
-    """Django REST framework's exception handler. None lets Django treat an unforeseen error."""
-    set_rollback()
+def members(error: Exception) -> dict[str, Any]:
+    """One of OF_A_FILE as the members of a problem. Raises TypeError for any other."""
     match error:
         case inference.PictureError():
-            return problem(inference.HTTP_STATUS[error.code], error.code, str(error))
+            return _body(inference.HTTP_STATUS[error.code], error.code, str(error))
         case inference.Unavailable():
-            return problem(503, "unavailable", inference.UNAVAILABLE)
+            return _body(503, "unavailable", inference.UNAVAILABLE)
+        case services.KeyReused():
+            return _body(422, "idempotency_key_reused", str(error))
         case NotAChestXray(prediction=kept):
-            return problem(
+            return _body(
                 error.status_code,
                 error.default_code,
                 error.default_detail,
@@ -74,6 +108,16 @@ def as_problem(error: Exception, context: dict[str, Any]) -> JsonResponse | None
                 url=kept.get_absolute_url(),
                 chest_xray_score=kept.chest_xray_score,
             )
+    raise TypeError(type(error))
+
+
+def as_problem(error: Exception, context: dict[str, Any]) -> JsonResponse | None:
+    """Django REST framework's exception handler. None lets Django treat an unforeseen error."""
+    set_rollback()
+    match error:
+        case _ if isinstance(error, OF_A_FILE):
+            body = members(error)
+            return JsonResponse(body, status=body["status"], content_type=CONTENT_TYPE)
         case exceptions.ValidationError(detail=dict() as fields):
             sentences = (f"`{name}`: {' '.join(map(str, said))}" for name, said in fields.items())
             return problem(400, "invalid", " ".join(sentences))

@@ -1,16 +1,21 @@
 """Form fields -> values, and rows -> JSON."""
 
+import datetime
+from typing import Any
+
 from django.urls import reverse
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from diagnosis import inference
-from diagnosis.models import Prediction
+from diagnosis.api.schema import Problem
+from diagnosis.models import ApiToken, Prediction
 
 NOTICE = "For education and research. Not for clinical use without validation."
 
 
 class PredictOptions(serializers.Serializer):
-    """What may go with the file in `POST /predict`."""
+    """What may go with the picture."""
 
     operating_point = serializers.ChoiceField(choices=[], required=False)
     force = serializers.BooleanField(required=False, default=False)
@@ -25,11 +30,23 @@ class PredictOptions(serializers.Serializer):
         return fields
 
 
+class OneFile(PredictOptions):
+    """The picture, and what may go with it: for the description alone, since services.py judges files."""
+
+    file = serializers.FileField(help_text="The X-ray: JPEG, PNG, TIFF, BMP or WebP.")
+
+
+class ManyFiles(PredictOptions):
+    """The pictures, and what may go with them."""
+
+    file = serializers.ListField(child=serializers.FileField(), min_length=1)
+
+
 class PredictionSerializer(serializers.ModelSerializer):
     """A prediction as the API shows it; docs in README."""
 
     prediction = serializers.SerializerMethodField()
-    measured = serializers.JSONField()
+    measured = serializers.JSONField(help_text="How often this model is right at this operating point, with intervals.")
     reliable = serializers.SerializerMethodField()
     url = serializers.CharField(source="get_absolute_url")
     heatmap_url = serializers.SerializerMethodField()
@@ -62,6 +79,7 @@ class PredictionSerializer(serializers.ModelSerializer):
             "notice",
         ]
 
+    @extend_schema_field({"type": ["string", "null"], "enum": [*inference.LABELS, None]})
     def get_prediction(self, prediction: Prediction) -> str | None:
         return prediction.label or None
 
@@ -76,3 +94,69 @@ class PredictionSerializer(serializers.ModelSerializer):
 
     def get_notice(self, prediction: Prediction) -> str:
         return NOTICE
+
+
+class Answer(serializers.Serializer):
+    """What became of one file of several: a prediction or a problem."""
+
+    file_name = serializers.CharField()
+    prediction = PredictionSerializer(allow_null=True)
+    problem = Problem(allow_null=True)
+
+
+class ManyAnswers(serializers.Serializer):
+    """In the order of the files."""
+
+    results = Answer(many=True)
+
+
+class TokenSerializer(serializers.ModelSerializer):
+    """A token without its secret. `id` is the secret's beginning."""
+
+    id = serializers.CharField(source="token_key", read_only=True)
+    days = serializers.IntegerField(min_value=1, max_value=3650, default=90, write_only=True)
+
+    class Meta:
+        model = ApiToken
+        fields = ["id", "name", "days", "created", "expiry"]
+        read_only_fields = ["created", "expiry"]
+
+    def create(self, validated_data: dict[str, Any]) -> Any:
+        days = datetime.timedelta(days=validated_data["days"])
+        return ApiToken.objects.create(validated_data["user"], expiry=days, name=validated_data["name"])
+
+
+class TokenMade(TokenSerializer):
+    """A new token with its secret, which is not shown again."""
+
+    token = serializers.CharField()
+
+    class Meta(TokenSerializer.Meta):
+        fields = [*TokenSerializer.Meta.fields, "token"]
+
+
+class OperatingPointSerializer(serializers.Serializer):
+    threshold = serializers.FloatField()
+
+
+class ModelSerializer(serializers.Serializer):
+    """A model bundle. `error` says what is wrong with one that cannot be served."""
+
+    version = serializers.CharField(source="name")
+    served = serializers.BooleanField()
+    error = serializers.CharField()
+    created = serializers.DateTimeField(source="card.created", default=None)
+    operating_points = serializers.DictField(
+        source="card.operating_points", child=OperatingPointSerializer(), default=None
+    )
+    intended_use = serializers.CharField(source="card.intended_use", default=None)
+
+
+class StatisticsSerializer(serializers.Serializer):
+    predictions = serializers.IntegerField()
+    uploads = serializers.IntegerField()
+    uncertain = serializers.IntegerField()
+    by_label = serializers.DictField(child=serializers.IntegerField())
+    by_status = serializers.DictField(child=serializers.IntegerField())
+    by_model_version = serializers.DictField(child=serializers.IntegerField())
+    by_day = serializers.DictField(child=serializers.IntegerField())

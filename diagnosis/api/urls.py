@@ -1,17 +1,28 @@
 """Addresses of the API. `/predict` takes both endings: a redirect would lose the posted file."""
 
-from django.urls import include, path
+from django.urls import include, path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
-from diagnosis.api.views import PredictionViewSet
+from diagnosis.api import problems
+from diagnosis.api.views import ModelsView, PredictionViewSet, StatisticsView, TokenViewSet
 
 app_name = "api"
-router = SimpleRouter()
+router = SimpleRouter(use_regex_path=False)
 router.register("predictions", PredictionViewSet, basename="prediction")
-predict = PredictionViewSet.as_view({"post": "create"})
+tokens = SimpleRouter()
+tokens.register("tokens", TokenViewSet, basename="token")
+predict = PredictionViewSet.as_view({"post": "predict"})
+predict_with_slash = PredictionViewSet.as_view({"post": "predict"}, schema=None)
 
 urlpatterns = [
     path("predict", predict, name="predict"),
-    path("predict/", predict),
+    path("predict/", predict_with_slash),
     path("api/", include(router.urls)),
+    path("api/", include(tokens.urls)),
+    path("api/models/", ModelsView.as_view(), name="models"),
+    path("api/statistics/", StatisticsView.as_view(), name="statistics"),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="api:schema"), name="docs"),
+    re_path("^api/", problems.nothing_here),
 ]

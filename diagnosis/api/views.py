@@ -1,60 +1,207 @@
-"""The API: analyse a picture, list and show the caller's predictions."""
+"""The API: analyse pictures, find, show and delete predictions, make tokens, ask what the models are."""
+
+import dataclasses
+from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import QuerySet
-from rest_framework import mixins, permissions, viewsets
+from django.http import Http404, HttpResponseBase
+from django_filters.rest_framework import DjangoFilterBackend
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
+from knox.models import get_token_model
+from rest_framework import filters, mixins, permissions, status, viewsets
+from rest_framework.decorators import action
+from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
-from diagnosis import access, services
-from diagnosis.api.problems import NoFile, NotAChestXray
-from diagnosis.api.serializers import PredictionSerializer, PredictOptions
-from diagnosis.models import Prediction
+from diagnosis import access, audit, inference, pictures, services
+from diagnosis.api import problems
+from diagnosis.api.filters import Ordering, PredictionFilter
+from diagnosis.api.serializers import (
+    ManyAnswers,
+    ManyFiles,
+    ModelSerializer,
+    OneFile,
+    PredictionSerializer,
+    PredictOptions,
+    StatisticsSerializer,
+    TokenMade,
+    TokenSerializer,
+)
+from diagnosis.api.throttles import CallerThrottle, PredictThrottle
+from diagnosis.models import ApiToken, Prediction
 
-
-class PredictThrottle(SimpleRateThrottle):
-    """Analyses by user, or by address for anonymous callers; the rate is the setting PREDICT_THROTTLE."""
-
-    scope = "predict"
-
-    def get_cache_key(self, request: Request, view: APIView) -> str:
-        ident = f"user-{request.user.pk}" if request.user.is_authenticated else self.get_ident(request)
-        return self.cache_format % {"scope": self.scope, "ident": ident}
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key",
+    OpenApiTypes.STR,
+    OpenApiParameter.HEADER,
+    description="At most 200 characters. A request sent again under the same key gets the first one's answer.",
+)
 
 
 class MayUpload(permissions.BasePermission):
-    """access.may_upload for analyses; looking is limited by the query set."""
+    """Analyses are for those who may upload; looking and deleting are limited by the query set."""
 
-    message = "Log in to have pictures analysed."
+    message = "Your account may not have pictures analysed; an administrator can give it the role of an uploader."
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        return request.method in permissions.SAFE_METHODS or access.may_upload(request.user)
+        return request.method != "POST" or access.person_of(request).may_upload
 
 
-class PredictionViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Prediction]):
-    """`POST /predict`, `GET /api/predictions/`, `GET /api/predictions/<id>/`."""
-
+@extend_schema_view(
+    list=extend_schema(summary="The predictions you may see, newest first"),
+    retrieve=extend_schema(summary="One prediction"),
+    destroy=extend_schema(summary="Delete a prediction with its picture, and every other prediction of that upload"),
+)
+class PredictionViewSet(
+    mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.DestroyModelMixin, viewsets.GenericViewSet[Prediction]
+):
     serializer_class = PredictionSerializer
     permission_classes = [MayUpload]
+    parser_classes = [MultiPartParser]
+    queryset = Prediction.objects.none()
+    lookup_value_converter = "uuid"
+    filter_backends = [DjangoFilterBackend, filters.SearchFilter, Ordering]
+    filterset_class = PredictionFilter
+    search_fields = ["upload__original_name", "upload__sha256"]
+    ordering_fields = ["created", "probability"]
+    ordering = ["-created"]
 
     def get_throttles(self) -> list:
-        return [PredictThrottle()] if self.action == "create" else []
+        return [PredictThrottle() if self.request.method == "POST" else CallerThrottle()]
 
     def get_queryset(self) -> QuerySet[Prediction]:
         return access.visible_to(access.person_of(self.request))
 
-    def create(self, request: Request) -> Response:
-        """Analyse the picture under the key `file`, with the fields of PredictOptions."""
+    @extend_schema(
+        operation_id="predict",
+        summary="Analyse one picture",
+        request={"multipart/form-data": OneFile},
+        responses={200: PredictionSerializer},
+        parameters=[IDEMPOTENCY_KEY],
+    )
+    def predict(self, request: Request) -> Response:
         file = request.FILES.get("file")
         if not isinstance(file, UploadedFile):
-            raise NoFile
+            raise problems.NoFile
+        prediction = self._diagnose(file, self._options(request), problems.idempotency_key(request))
+        return Response(self.get_serializer(prediction).data)
+
+    @extend_schema(
+        operation_id="predict_many",
+        summary="Analyse one or several pictures",
+        description="Each file has an answer or a problem of its own: one that fails costs no other.",
+        request={"multipart/form-data": ManyFiles},
+        responses={200: ManyAnswers},
+        parameters=[IDEMPOTENCY_KEY],
+    )
+    def create(self, request: Request) -> Response:
+        files = [file for file in request.FILES.getlist("file") if isinstance(file, UploadedFile)]
+        if not files:
+            raise problems.NoFile
+        problems.check_number(len(files))
+        options, key = self._options(request), problems.idempotency_key(request)
+        answers = []
+        for number, file in enumerate(files):
+            answer: dict[str, Any] = {"file_name": file.name, "prediction": None, "problem": None}
+            try:
+                prediction = self._diagnose(file, options, f"{key}/{number}" if key else "")
+                answer["prediction"] = self.get_serializer(prediction).data
+            except problems.OF_A_FILE as error:
+                answer["problem"] = problems.members(error)
+            answers.append(answer)
+        return Response({"results": answers})
+
+    def _options(self, request: Request) -> dict[str, Any]:
         options = PredictOptions(data=request.data)
         options.is_valid(raise_exception=True)
+        return options.validated_data
+
+    def _diagnose(self, file: UploadedFile, options: dict[str, Any], idempotency_key: str) -> Prediction:
         prediction = services.diagnose(
-            file=file, name=file.name or "", sender=access.sender_of(request), **options.validated_data
+            file=file,
+            name=file.name or "",
+            sender=access.sender_of(self.request),
+            idempotency_key=idempotency_key,
+            **options,
         )
         if prediction.is_rejected:
-            raise NotAChestXray(prediction)
-        return Response(self.get_serializer(prediction).data)
+            raise problems.NotAChestXray(prediction)
+        return prediction
+
+    def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        response = super().retrieve(request, *args, **kwargs)
+        audit.record(access.person_of(request), audit.Action.VIEWED, [self.get_object()], detail="result")
+        return response
+
+    def perform_destroy(self, instance: Prediction) -> None:
+        person = access.person_of(self.request)
+        if not access.deletable_by(person).filter(pk=instance.upload_id).exists():
+            self.permission_denied(self.request, "You may see this prediction, and not delete it.")
+        services.delete([instance.upload], by=person)
+
+    @extend_schema(
+        summary="The heatmap, a transparent PNG to stretch over the X-ray",
+        responses={(200, "image/png"): OpenApiTypes.BINARY, 304: OpenApiResponse(description="You have it already.")},
+    )
+    @action(detail=True, filter_backends=[])
+    def heatmap(self, request: Request, pk: str) -> HttpResponseBase:
+        prediction = self.get_object()
+        if prediction.is_rejected:
+            raise Http404
+        return pictures.heatmap(request, prediction)
+
+    @extend_schema(
+        summary="The X-ray at full size, without its metadata, in a format that browsers show",
+        responses={
+            **{(200, kind): OpenApiTypes.BINARY for kind in ("image/jpeg", "image/png", "image/webp")},
+            304: OpenApiResponse(description="You have it already."),
+        },
+    )
+    @action(detail=True, filter_backends=[])
+    def original(self, request: Request, pk: str) -> HttpResponseBase:
+        prediction = self.get_object()
+        audit.record(access.person_of(request), audit.Action.VIEWED, [prediction], detail="picture")
+        return pictures.xray(request, prediction)
+
+
+@extend_schema_view(
+    list=extend_schema(summary="Your tokens, without their secrets"),
+    destroy=extend_schema(summary="Revoke a token"),
+)
+class TokenViewSet(mixins.ListModelMixin, mixins.DestroyModelMixin, viewsets.GenericViewSet[ApiToken]):
+    serializer_class = TokenSerializer
+    queryset = ApiToken.objects.none()
+    lookup_field = "token_key"
+    lookup_url_kwarg = "id"
+    lookup_value_regex = "[0-9a-f]{1,25}"
+    pagination_class = None
+
+    def get_queryset(self) -> QuerySet[ApiToken]:
+        return get_token_model().objects.filter(user=self.request.user)
+
+    @extend_schema(summary="Make a token; its secret is in this answer alone", responses={201: TokenMade})
+    def create(self, request: Request) -> Response:
+        asked = self.get_serializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        token, secret = asked.save(user=request.user)
+        return Response({**self.get_serializer(token).data, "token": secret}, status=status.HTTP_201_CREATED)
+
+
+class ModelsView(APIView):
+    permission_classes = [permissions.AllowAny]
+
+    @extend_schema(summary="The models at hand, and which one answers", responses={200: ModelSerializer(many=True)})
+    def get(self, request: Request) -> Response:
+        return Response(ModelSerializer(inference.models(), many=True).data)
+
+
+class StatisticsView(APIView):
+    permission_classes = [permissions.AllowAny]
+
+    @extend_schema(summary="Counts of the predictions you may see", responses={200: StatisticsSerializer})
+    def get(self, request: Request) -> Response:
+        return Response(dataclasses.asdict(services.statistics(access.person_of(request))))

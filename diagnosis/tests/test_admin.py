@@ -61,13 +61,15 @@ def test_the_detail_page_shows_pictures_and_has_nothing_to_edit(staff, predictio
 
 
 @pytest.mark.django_db(transaction=True)
-def test_deleting_takes_the_upload_and_its_files(staff, predictions):
+def test_an_administrator_deletes_the_upload_and_its_files(staff, client, ada, predictions):
+    assert staff.post(f"{LIST}{predictions[0].pk}/delete/", {"post": "yes"}).status_code == 403
+    client.force_login(ada)
     keep, one, other = predictions
     files = one.upload.file, one.upload.thumbnail, one.heatmap
-    assert staff.post(f"{LIST}{one.pk}/delete/", {"post": "yes"}).status_code == 302
+    assert client.post(f"{LIST}{one.pk}/delete/", {"post": "yes"}).status_code == 302
     assert not any(file.storage.exists(file.name) for file in files)
     chosen = {"action": "delete_selected", "_selected_action": [str(other.pk)], "post": "yes"}
-    assert staff.post(LIST, chosen).status_code == 302
+    assert client.post(LIST, chosen).status_code == 302
     assert list(Upload.objects.all()) == [keep.upload]
 
 

@@ -2,6 +2,7 @@
 
 import io
 import uuid
+from datetime import timedelta
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -9,7 +10,7 @@ from django.test import Client
 from PIL import Image, ImageOps
 
 from diagnosis import inference
-from diagnosis.models import Prediction, Upload
+from diagnosis.models import ApiToken, Prediction, Upload
 
 pytestmark = pytest.mark.django_db
 
@@ -185,16 +186,15 @@ def test_anonymous_uploads_can_be_switched_off(client, xray, settings, alice):
     assert post(client, xray()).status_code == 200
 
 
-def test_basic_authentication_owns_what_it_sends(xray, alice):
-    import base64
-
-    credentials = base64.b64encode(b"alice:secret of alice").decode()
-    client = Client(headers={"authorization": f"Basic {credentials}"})
+def test_a_token_owns_what_it_sends(xray, alice):
+    _token, secret = ApiToken.objects.create(alice, expiry=timedelta(days=1), name="scanner")
+    client = Client(headers={"authorization": f"Bearer {secret}"})
     assert post(client, xray()).status_code == 200
     assert Upload.objects.get().owner == alice
-    wrong = Client(headers={"authorization": "Basic " + base64.b64encode(b"alice:wrong").decode()})
-    response = post(wrong, xray())
-    assert (response.status_code, response.json()["code"]) == (401, "authentication_failed")
+    for wrong in ("wrong", secret + "0", "\xe9", ""):
+        response = post(Client(headers={"authorization": f"Bearer {wrong}"}), xray())
+        assert (response.status_code, response.json()["code"]) == (401, "authentication_failed")
+        assert response["WWW-Authenticate"] == "Bearer"
 
 
 def test_throttle_answers_429_and_when_to_come_back(client, xray, monkeypatch):
@@ -237,12 +237,12 @@ def test_the_list_needs_few_queries(client, xray, alice, django_assert_max_num_q
     client.force_login(alice)
     for _ in range(5):
         post(client, xray(size=(64, 64)))
-    with django_assert_max_num_queries(4):
+    with django_assert_max_num_queries(5):
         client.get("/api/predictions/")
 
 
 def test_one_analysis_needs_few_queries(client, xray, alice, django_assert_max_num_queries):
     client.force_login(alice)
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(7):
         post(client, xray())
     assert Prediction.objects.count() == 1

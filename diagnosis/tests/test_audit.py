@@ -29,17 +29,17 @@ def events() -> list[tuple[str, str, str]]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_making_looking_and_deleting_are_kept_without_the_file_name(client, prediction, bob):
+def test_making_looking_and_deleting_are_kept_without_the_file_name(client, prediction, ada):
     client.get(f"/predictions/{prediction.pk}/")
     client.get(f"/predictions/{prediction.pk}/xray")
     staff = Client()
-    staff.force_login(bob)
+    staff.force_login(ada)
     staff.post(f"/admin/diagnosis/prediction/{prediction.pk}/delete/", {"post": "yes"})
     assert events() == [
         ("alice", "made", ""),
         ("alice", "viewed", "result"),
         ("alice", "viewed", "picture"),
-        ("bob", "deleted", ""),
+        ("ada", "deleted", ""),
     ]
     assert set(AuditEvent.objects.values_list("prediction", flat=True)) == {prediction.pk}
 

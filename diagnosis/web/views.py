@@ -5,16 +5,18 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth.views import redirect_to_login
 from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as _lazy
 from django.utils.translation import ngettext
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from diagnosis import access, audit, inference, services
+from diagnosis import access, audit, inference, pictures, services
 from diagnosis.models import Prediction, Upload
 from diagnosis.web.forms import UploadForm
 
@@ -27,8 +29,8 @@ def upload(request: HttpRequest) -> HttpResponse:
     """The first page: a form for one or many pictures. One good picture leads to its result, several to the history."""
     if request.method != "POST":
         return _upload_page(request, UploadForm(), [])
-    if not access.may_upload(request.user):
-        return _upload_page(request, UploadForm(), [], status=403)
+    if not access.person_of(request).may_upload:
+        return _refused(request)
     form = UploadForm(request.POST, request.FILES)
     if not form.is_valid():
         return _upload_page(request, form, [], status=400)
@@ -60,7 +62,9 @@ def upload(request: HttpRequest) -> HttpResponse:
 def analyse_all_the_same(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """Analyse a picture that the gate refused, because the person asks for it."""
     rejected = _visible(request, pk)
-    if not rejected.is_rejected or not access.may_upload(request.user):
+    if not access.person_of(request).may_upload:
+        return _refused(request)
+    if not rejected.is_rejected:
         return redirect(rejected)
     try:
         return redirect(services.analyse_all_the_same(rejected, by=access.person_of(request)))
@@ -69,12 +73,18 @@ def analyse_all_the_same(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         return _upload_page(request, UploadForm(), [failure], status=503)
 
 
+def _refused(request: HttpRequest) -> HttpResponse:
+    if not request.user.is_authenticated:
+        return redirect_to_login(reverse("diagnosis:upload"))
+    return _upload_page(request, UploadForm(), [], status=403)
+
+
 def _upload_page(request: HttpRequest, form: UploadForm, failures: list[dict], status: int = 200) -> HttpResponse:
     formats = Upload.Format.labels
     context = {
         "form": form,
         "failures": failures,
-        "uploads_allowed": access.may_upload(request.user),
+        "uploads_allowed": access.person_of(request).may_upload,
         "max_megabytes": settings.MAX_UPLOAD_MB,
         "accept": ",".join(f"image/{name.lower()}" for name in Upload.Format.values),
         "formats": _("%(list)s or %(last)s") % {"list": ", ".join(formats[:-1]), "last": formats[-1]},
@@ -182,33 +192,24 @@ def prediction(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     return render(request, "diagnosis/prediction.html", context)
 
 
-# A result's files never change, and only this person's browser may keep them.
-_kept_by_browser = cache_control(private=True, max_age=3600, immutable=True)
-
-
 @require_safe
-@_kept_by_browser
-def xray(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+def xray(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBase:
     """The X-ray at full size, in a format that browsers show."""
     found = _visible(request, pk)
     audit.record(access.person_of(request), audit.Action.VIEWED, [found], detail="picture")
-    with found.upload.file.open() as file:
-        content, content_type = inference.displayable(file.read())
-    return HttpResponse(content, content_type=content_type)
+    return pictures.xray(request, found)
 
 
 @require_safe
-@_kept_by_browser
 def heatmap(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBase:
     """The heatmap, a transparent picture to stretch over the X-ray; a rejected picture has none."""
     found = _visible(request, pk)
     if found.is_rejected:
         raise Http404
-    return FileResponse(found.heatmap.open(), content_type="image/png")
+    return pictures.heatmap(request, found)
 
 
 @require_safe
-@_kept_by_browser
 def thumbnail(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBase:
     """The X-ray, small."""
-    return FileResponse(_visible(request, pk).upload.thumbnail.open(), content_type="image/jpeg")
+    return pictures.thumbnail(request, _visible(request, pk))

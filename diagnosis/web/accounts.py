@@ -1,0 +1,244 @@
+"""Accounts: signing up, passwords, API tokens, and a person's own data."""
+
+import datetime
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import authenticate, get_user_model, login, views
+from django.contrib.auth.decorators import login_required
+from django.contrib.auth.forms import BaseUserCreationForm, UsernameField
+from django.contrib.auth.models import User
+from django.contrib.messages.views import SuccessMessageMixin
+from django.db import transaction
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse_lazy
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
+from django.utils.translation import ngettext
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from diagnosis import access, roles, services
+from diagnosis.models import ApiToken
+
+FORM = "accounts/form.html"
+
+
+class LoginView(views.LoginView):
+    """Log in; what the browser's visitor sent before becomes the user's."""
+
+    template_name = "registration/login.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return {**super().get_context_data(**kwargs), "sign_up": settings.SIGN_UP}
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        visitor = access.visitor_of(self.request)
+        response = super().form_valid(form)
+        _adopt(self.request, visitor)
+        return response
+
+
+class SignUpForm(BaseUserCreationForm):
+    email = forms.EmailField(
+        label=_lazy("E-mail address"), required=False, help_text=_lazy("To set a new password, should you forget it.")
+    )
+
+    class Meta:
+        model = get_user_model()
+        fields = ("username", "email")
+        field_classes = {"username": UsernameField}
+
+
+@sensitive_post_parameters()
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def sign_up(request: HttpRequest) -> HttpResponse:
+    """Make an account with the role of an uploader, where the setting SIGN_UP allows it."""
+    if not settings.SIGN_UP:
+        raise Http404
+    if request.user.is_authenticated:
+        return redirect("account")
+    form = SignUpForm(_posted(request))
+    if form.is_valid():
+        visitor = access.visitor_of(request)
+        with transaction.atomic():
+            user = form.save()
+            roles.give(user, roles.UPLOADER)
+        login(request, user, backend="django.contrib.auth.backends.ModelBackend")
+        messages.success(request, _("Your account is made, and you are logged in."))
+        _adopt(request, visitor)
+        return redirect(settings.LOGIN_REDIRECT_URL)
+    context = {"form": form, "title": _("Sign up"), "button": _("Make the account")}
+    return render(request, FORM, context, status=400 if form.is_bound else 200)
+
+
+def _adopt(request: HttpRequest, visitor: access.Person) -> None:
+    count = services.adopt(visitor, user=_user(request)) if visitor.visitor else 0
+    if count:
+        said = ngettext(
+            "%d picture sent from this browser now belongs to your account.",
+            "%d pictures sent from this browser now belong to your account.",
+            count,
+        )
+        messages.info(request, said % count)
+    access.forget_visitor(request)
+
+
+class PasswordChange(SuccessMessageMixin, views.PasswordChangeView):
+    template_name = FORM
+    success_url = reverse_lazy("account")
+    success_message = _lazy("Your password is changed.")
+    extra_context = {"title": _lazy("Change the password"), "button": _lazy("Change it")}
+
+
+class PasswordReset(SuccessMessageMixin, views.PasswordResetView):
+    template_name = FORM
+    email_template_name = "accounts/password_reset_email.txt"
+    subject_template_name = "accounts/password_reset_subject.txt"
+    success_url = reverse_lazy("login")
+    # The same whether or not there is such an account: a stranger learns nothing.
+    success_message = _lazy("If there is an account with that address, a letter with a link is on its way to it.")
+    extra_context = {
+        "title": _lazy("Set a new password"),
+        "intro": _lazy("Tell the e-mail address of your account. You get a letter with a link to set a new password."),
+        "button": _lazy("Send the letter"),
+    }
+
+
+class PasswordResetConfirm(SuccessMessageMixin, views.PasswordResetConfirmView):
+    template_name = FORM
+    success_url = reverse_lazy("login")
+    success_message = _lazy("Your new password is set. Log in with it.")
+    extra_context = {"button": _lazy("Set the password")}
+
+
+class TokenForm(forms.ModelForm):
+    """A new token: its name, and how long it lasts."""
+
+    days = forms.IntegerField(
+        label=_lazy("Valid for (days)"), min_value=1, max_value=3650, initial=90, help_text=_lazy("1 to 3650.")
+    )
+
+    class Meta:
+        model = ApiToken
+        fields = ("name",)
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def account(request: HttpRequest) -> HttpResponse:
+    """The user's tokens and data; a new token is shown in the answer to its making, and never again."""
+    form = TokenForm(_posted(request))
+    made = None
+    if form.is_valid():
+        _token, made = ApiToken.objects.create(
+            _user(request),
+            expiry=datetime.timedelta(days=form.cleaned_data["days"]),
+            name=form.cleaned_data["name"],
+        )
+        form = TokenForm()
+    person = access.person_of(request)
+    context = {
+        "form": form,
+        "made": made,
+        "tokens": ApiToken.objects.filter(user=_user(request)),
+        "now": timezone.now(),
+        "roles": list(_user(request).groups.values_list("name", flat=True)),
+        "person": person,
+        "uploads": access.own_uploads(person).count(),
+    }
+    return render(request, "accounts/account.html", context, status=400 if form.is_bound else 200)
+
+
+@login_required
+@require_POST
+def revoke_token(request: HttpRequest, token_key: str) -> HttpResponse:
+    """Delete one of the user's tokens."""
+    ApiToken.objects.filter(user=_user(request), token_key=token_key).delete()
+    messages.success(request, _("The token is revoked: nothing gets in with it any more."))
+    return redirect("account")
+
+
+@never_cache
+@login_required
+@require_safe
+def download(request: HttpRequest) -> HttpResponseBase:
+    """All that the user sent, as a ZIP file."""
+    archive = services.everything_of(_user(request))
+    return FileResponse(archive, as_attachment=True, filename="pneumonia-site.zip", content_type="application/zip")
+
+
+class DeleteAllForm(forms.Form):
+    password = forms.CharField(
+        label=_lazy("Your password"), widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
+    )
+
+    def __init__(self, request: HttpRequest, *args: Any):
+        super().__init__(*args)
+        self.request = request
+
+    def clean_password(self) -> str:
+        password = self.cleaned_data["password"]
+        if authenticate(self.request, username=_user(self.request).get_username(), password=password) is None:
+            raise forms.ValidationError(_("That is not your password. Nothing was deleted."))
+        return password
+
+
+@sensitive_post_parameters()
+@never_cache
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def delete_all(request: HttpRequest) -> HttpResponse:
+    """Delete all that the user sent, after asking for the password."""
+    person = access.person_of(request)
+    form = DeleteAllForm(request, _posted(request))
+    if form.is_valid():
+        count = services.delete(access.own_uploads(person), by=person)
+        said = ngettext(
+            "%d picture and all that came of it are deleted.",
+            "%d pictures and all that came of them are deleted.",
+            count,
+        )
+        messages.success(request, said % count)
+        return redirect("account")
+    count = access.own_uploads(person).count()
+    context = {
+        "form": form,
+        "title": _("Delete all that is yours"),
+        "intro": ngettext(
+            "%d picture goes, with its predictions, heatmaps and readings. The log of who did what stays. "
+            "This cannot be undone.",
+            "%d pictures go, with their predictions, heatmaps and readings. The log of who did what stays. "
+            "This cannot be undone.",
+            count,
+        )
+        % count,
+        "button": _("Delete for good"),
+        "danger": True,
+    }
+    return render(request, FORM, context, status=400 if form.is_bound else 200)
+
+
+def locked_out(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    """The answer to log-ins after too many wrong passwords."""
+    seconds = int(settings.AXES_COOLOFF_TIME.total_seconds())
+    response = render(request, "429.html", {"minutes": seconds // 60}, status=429)
+    response.headers["Retry-After"] = str(seconds)
+    return response
+
+
+def _posted(request: HttpRequest) -> Any:
+    return request.POST if request.method == "POST" else None
+
+
+def _user(request: HttpRequest) -> User:
+    if not isinstance(request.user, get_user_model()):
+        raise TypeError("login_required stands before this")
+    return request.user
