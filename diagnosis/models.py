@@ -258,6 +258,51 @@ class AuditEvent(AppendOnly):
         return f"{self.actor} {self.get_action_display()} {self.prediction or self.detail}"
 
 
+class Review(AppendOnly):
+    """A person's own reading of a picture that the network answered. The prediction stays as it is.
+
+    A later reading supersedes the earlier ones, its own writer's and others': the latest is the reading
+    of the prediction. All of them stay, and go only together with the upload.
+    """
+
+    class Reading(models.TextChoices):
+        PNEUMONIA = inference.PNEUMONIA, _("Pneumonia")
+        NORMAL = inference.NORMAL, _("Normal")
+        UNREADABLE = "Unreadable", _("Unreadable")
+
+    prediction = models.ForeignKey(
+        Prediction, models.CASCADE, related_name="reviews", verbose_name=_("prediction"), editable=False
+    )
+    reviewer = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="reviews", verbose_name=_("reviewer"), editable=False
+    )
+    reading = models.CharField(_("reading"), max_length=16, choices=Reading)
+    note = models.TextField(_("note"), max_length=2000, blank=True)
+    blind = models.BooleanField(
+        _("blind"), default=False, help_text=_("Read before the model's answer and heatmap were looked at.")
+    )
+    created = models.DateTimeField(_("created"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("review")
+        verbose_name_plural = _("reviews")
+        ordering = ["-id"]
+        indexes = [
+            # The latest reading of a prediction, and the latest of one reviewer.
+            models.Index(fields=["prediction", "-id"], name="review_latest"),
+            models.Index(fields=["reviewer", "prediction", "-id"], name="review_latest_of_reviewer"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(reading__in=[inference.PNEUMONIA, inference.NORMAL, "Unreadable"]),
+                name="review_reading_is_known",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_reading_display()}, {self.reviewer}"
+
+
 class ApiToken(AbstractAuthToken):
     """What a program logs in with instead of a password. Only its digest is kept."""
 

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group, Permission, User
 UPLOADER, REVIEWER, ADMINISTRATOR = "uploader", "reviewer", "administrator"
 
 _UPLOADER = {"diagnosis": ["add_upload"]}
-_REVIEWER = {"diagnosis": [*_UPLOADER["diagnosis"], "view_upload", "view_prediction"]}
+_REVIEWER = {"diagnosis": [*_UPLOADER["diagnosis"], "view_upload", "view_prediction", "view_review", "add_review"]}
 PERMISSIONS: dict[str, dict[str, list[str]]] = {
     UPLOADER: _UPLOADER,
     REVIEWER: _REVIEWER,
