@@ -42,6 +42,11 @@ class Person:
         return self._may("diagnosis.view_prediction")
 
     @property
+    def may_review(self) -> bool:
+        """Record readings of what they may see."""
+        return self._may("diagnosis.add_review")
+
+    @property
     def may_delete_all(self) -> bool:
         """Delete everybody's uploads."""
         return self._may("diagnosis.delete_upload")

@@ -62,6 +62,8 @@ class Upload(models.Model):
             # "Has this person sent the same picture before?", and their history.
             models.Index(fields=["owner", "sha256"], condition=Q(owner__isnull=False), name="upload_of_owner"),
             models.Index(fields=["visitor", "sha256"], condition=Q(visitor__isnull=False), name="upload_of_visitor"),
+            # "Did another version of the model answer this picture differently?"
+            models.Index(fields=["sha256"], name="upload_of_picture"),
         ]
         constraints = [
             models.UniqueConstraint(

@@ -6,7 +6,7 @@ from rest_framework import filters
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from diagnosis.models import Prediction
+from diagnosis.models import Prediction, Review
 
 
 class PredictionFilter(django_filters.FilterSet):
@@ -21,6 +21,18 @@ class PredictionFilter(django_filters.FilterSet):
 
     class Meta:
         model = Prediction
+        fields: list[str] = []
+
+
+class ReviewFilter(django_filters.FilterSet):
+    prediction = django_filters.UUIDFilter(field_name="prediction_id")
+    reading = django_filters.ChoiceFilter(choices=Review.Reading.choices)
+    reviewer = django_filters.CharFilter(field_name="reviewer__username")
+    created_after = django_filters.IsoDateTimeFilter(field_name="created", lookup_expr="gte")
+    created_before = django_filters.IsoDateTimeFilter(field_name="created", lookup_expr="lt")
+
+    class Meta:
+        model = Review
         fields: list[str] = []
 
 

@@ -7,9 +7,9 @@ from django.urls import reverse
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from diagnosis import inference
+from diagnosis import access, inference
 from diagnosis.api.schema import Problem
-from diagnosis.models import ApiToken, Prediction
+from diagnosis.models import ApiToken, Prediction, Review
 
 NOTICE = "For education and research. Not for clinical use without validation."
 
@@ -108,6 +108,30 @@ class ManyAnswers(serializers.Serializer):
     """In the order of the files."""
 
     results = Answer(many=True)
+
+
+class ReviewSerializer(serializers.ModelSerializer):
+    """A person's reading of a prediction's picture. The latest of a prediction supersedes the others."""
+
+    # Which predictions may be named is for the view to say.
+    prediction = serializers.PrimaryKeyRelatedField(
+        queryset=Prediction.objects.none(), pk_field=serializers.UUIDField()
+    )
+    reviewer = serializers.CharField(source="reviewer.username", read_only=True)
+
+    class Meta:
+        model = Review
+        fields = ["id", "prediction", "reading", "note", "blind", "reviewer", "created"]
+        read_only_fields = ["created"]
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        fields = super().get_fields()
+        if request := self.context.get("request"):
+            visible = access.visible_to(access.person_of(request))
+            fields["prediction"] = serializers.PrimaryKeyRelatedField(
+                queryset=visible.exclude(status=Prediction.Status.REJECTED), pk_field=serializers.UUIDField()
+            )
+        return fields
 
 
 class TokenSerializer(serializers.ModelSerializer):

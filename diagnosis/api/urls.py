@@ -5,11 +5,12 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from rest_framework.routers import SimpleRouter
 
 from diagnosis.api import problems
-from diagnosis.api.views import ModelsView, PredictionViewSet, StatisticsView, TokenViewSet
+from diagnosis.api.views import ModelsView, PredictionViewSet, ReviewViewSet, StatisticsView, TokenViewSet
 
 app_name = "api"
 router = SimpleRouter(use_regex_path=False)
 router.register("predictions", PredictionViewSet, basename="prediction")
+router.register("reviews", ReviewViewSet, basename="review")
 tokens = SimpleRouter()
 tokens.register("tokens", TokenViewSet, basename="token")
 predict = PredictionViewSet.as_view({"post": "predict"})

@@ -12,14 +12,15 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from knox.models import get_token_model
 from rest_framework import filters, mixins, permissions, status, viewsets
 from rest_framework.decorators import action
-from rest_framework.parsers import MultiPartParser
+from rest_framework.parsers import JSONParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
-from diagnosis import access, audit, inference, pictures, services
+from diagnosis import access, audit, inference, pictures, reviews, services
 from diagnosis.api import problems
-from diagnosis.api.filters import Ordering, PredictionFilter
+from diagnosis.api.filters import Ordering, PredictionFilter, ReviewFilter
 from diagnosis.api.serializers import (
     ManyAnswers,
     ManyFiles,
@@ -27,12 +28,13 @@ from diagnosis.api.serializers import (
     OneFile,
     PredictionSerializer,
     PredictOptions,
+    ReviewSerializer,
     StatisticsSerializer,
     TokenMade,
     TokenSerializer,
 )
 from diagnosis.api.throttles import CallerThrottle, PredictThrottle
-from diagnosis.models import ApiToken, Prediction
+from diagnosis.models import ApiToken, Prediction, Review
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
@@ -134,7 +136,7 @@ class PredictionViewSet(
 
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         response = super().retrieve(request, *args, **kwargs)
-        audit.record(access.person_of(request), audit.Action.VIEWED, [self.get_object()], detail="result")
+        audit.record(access.person_of(request), audit.Action.VIEWED, [self.get_object()], detail=audit.RESULT)
         return response
 
     def perform_destroy(self, instance: Prediction) -> None:
@@ -166,6 +168,37 @@ class PredictionViewSet(
         prediction = self.get_object()
         audit.record(access.person_of(request), audit.Action.VIEWED, [prediction], detail="picture")
         return pictures.xray(request, prediction)
+
+
+class MayReview(permissions.BasePermission):
+    """Readings are for reviewers to record; which of them somebody sees is limited by the query set."""
+
+    message = "Your account may not record readings; an administrator can give it the role of a reviewer."
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        return request.method != "POST" or access.person_of(request).may_review
+
+
+@extend_schema_view(
+    list=extend_schema(summary="The readings of the predictions you may see, newest first"),
+    create=extend_schema(summary="Record a reading; the prediction stays as it is"),
+)
+class ReviewViewSet(mixins.ListModelMixin, mixins.CreateModelMixin, viewsets.GenericViewSet[Review]):
+    serializer_class = ReviewSerializer
+    permission_classes = [MayReview]
+    parser_classes = [JSONParser]
+    queryset = Review.objects.none()
+    filter_backends = [DjangoFilterBackend, Ordering]
+    filterset_class = ReviewFilter
+    ordering_fields = ["created"]
+    ordering = ["-created"]
+
+    def get_queryset(self) -> QuerySet[Review]:
+        visible = access.visible_to(access.person_of(self.request))
+        return Review.objects.filter(prediction__in=visible).select_related("reviewer")
+
+    def perform_create(self, serializer: BaseSerializer[Review]) -> None:
+        serializer.instance = reviews.record(by=access.person_of(self.request), **serializer.validated_data)
 
 
 @extend_schema_view(

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from playwright.sync_api import Browser, Page, expect
 
-from diagnosis.models import Prediction
+from diagnosis.models import Prediction, Review
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -99,6 +100,48 @@ def test_everything_works_without_javascript(browser: Browser, live_server, file
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     expect(page.locator("img[src$='heatmap.png']")).to_be_visible()
     expect(page.get_by_role("slider")).to_have_count(0)
+
+
+def test_a_reviewer_works_through_the_queue_by_keyboard(quiet_page: Page, live_server, client, bob, xray):
+    page = quiet_page
+    for seed, name in enumerate(("first.jpg", "second.jpg", "third.jpg")):
+        client.post("/predict", {"file": SimpleUploadedFile(name, xray(seed=seed, opacity=seed % 2))})
+    page.goto(f"{live_server.url}/admin/diagnosis/prediction/review/")
+    page.get_by_label("Username").fill("bob")
+    page.get_by_label("Password").fill("secret of bob")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("/review/$"))
+    page.wait_for_function(ALL_IMAGES_LOADED)
+    expect(page.locator("#heatmap")).to_have_count(0)
+
+    def press(key: str) -> None:
+        page.keyboard.press(key)
+        page.wait_for_load_state()
+
+    press("t")
+    page.keyboard.type("Pneumonia? No, upper lobes normal")  # letters in the note are no readings
+    press("Escape")
+    press("n")
+    expect(page.get_by_text("Recorded: Normal.")).to_be_visible()
+    press("h")
+    expect(page.locator("#heatmap")).to_be_visible()
+    page.keyboard.press("h")
+    expect(page.locator("#heatmap")).to_be_hidden()
+    press("p")
+    expect(page.get_by_text("Recorded: Pneumonia.")).to_be_visible()
+    press("b")
+    expect(page.get_by_text("You read this as Pneumonia")).to_be_visible()
+    press("u")
+    expect(page.get_by_text("Recorded: Unreadable.")).to_be_visible()
+    press("s")
+    expect(page.get_by_role("heading", name="Nothing left to read")).to_be_visible()
+    readings = list(Review.objects.order_by("id").values_list("prediction__upload__original_name", "reading", "blind"))
+    assert readings == [
+        ("third.jpg", "Normal", True),
+        ("second.jpg", "Pneumonia", False),
+        ("second.jpg", "Unreadable", False),  # the answer was seen by then
+    ]
+    assert Review.objects.earliest("id").note == "Pneumonia? No, upper lobes normal"
 
 
 @pytest.mark.parametrize("width", [360, 768, 1440])

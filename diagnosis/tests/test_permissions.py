@@ -50,6 +50,8 @@ API = {
     ("PATCH", "/api/predictions/{pk}/"): (405, 405, 405, 405, 405),
     ("GET", "/api/predictions/{pk}/heatmap/"): THOSE_WHO_SEE,
     ("GET", "/api/predictions/{pk}/original/"): THOSE_WHO_SEE,
+    ("GET", "/api/reviews/"): EVERYBODY,
+    ("POST", "/api/reviews/"): (401, 403, 403, 201, 201),
     ("GET", "/api/tokens/"): (401, 200, 200, 200, 200),
     ("POST", "/api/tokens/"): (401, 201, 201, 201, 201),
     ("DELETE", "/api/tokens/{token}/"): (401, 204, 404, 404, 404),
@@ -65,6 +67,13 @@ ADMIN = {
     ("GET", "/admin/diagnosis/prediction/{pk}/change/"): (302, 302, 302, 200, 200),
     ("GET", "/admin/diagnosis/prediction/{pk}/delete/"): (302, 302, 302, 403, 200),
     ("GET", "/admin/diagnosis/prediction/add/"): (302, 302, 302, 403, 403),
+    ("POST", "/admin/diagnosis/prediction/export/"): (302, 302, 302, 200, 200),
+    ("GET", "/admin/diagnosis/prediction/review/"): (302, 302, 302, 302, 302),  # reviewers to the next picture
+    ("GET", "/admin/diagnosis/prediction/{pk}/review/"): (302, 302, 302, 200, 200),
+    ("POST", "/admin/diagnosis/prediction/review/unskip"): (302, 302, 302, 302, 302),
+    ("GET", "/admin/diagnosis/prediction/agreement/"): (302, 302, 302, 200, 200),
+    ("GET", "/admin/diagnosis/review/"): (302, 302, 302, 200, 200),
+    ("GET", "/admin/diagnosis/review/add/"): (302, 302, 302, 403, 403),
     ("GET", "/admin/diagnosis/auditevent/"): (302, 302, 302, 403, 200),
     ("GET", "/admin/auth/user/"): (302, 302, 302, 403, 200),
     ("GET", "/admin/auth/group/"): (302, 302, 302, 403, 403),
@@ -93,6 +102,11 @@ def test_everybody_gets_the_answer_in_the_table(people, alice, xray, settings, n
     body: dict = {"data": {"file": SimpleUploadedFile("x.jpg", picture)}} if method == "POST" else {}
     if address == "/api/tokens/":
         body = {"data": {"name": "mine"}, "content_type": "application/json"} if method == "POST" else {}
+    if address == "/api/reviews/" and method == "POST":
+        reading = {"prediction": str(Prediction.objects.get().pk), "reading": "Normal"}
+        body = {"data": reading, "content_type": "application/json"}
+    if address.endswith("/export/"):
+        body = {"data": {"format": "0", "resource": "0"}}
     response = getattr(people[name], method.lower())(path, **body)
     assert response.status_code == TABLE[method, address][PEOPLE.index(name)]
     if (

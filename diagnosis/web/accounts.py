@@ -151,7 +151,6 @@ def account(request: HttpRequest) -> HttpResponse:
         "tokens": ApiToken.objects.filter(user=_user(request)),
         "now": timezone.now(),
         "roles": list(_user(request).groups.values_list("name", flat=True)),
-        "person": person,
         "uploads": access.own_uploads(person).count(),
     }
     return render(request, "accounts/account.html", context, status=400 if form.is_bound else 200)

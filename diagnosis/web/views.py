@@ -187,8 +187,12 @@ def _visible(request: HttpRequest, pk: uuid.UUID) -> Prediction:
 def prediction(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """One result."""
     found = _visible(request, pk)
-    audit.record(access.person_of(request), audit.Action.VIEWED, [found], detail="result")
-    context = {"prediction": found, "earlier": services.earlier_results(found)}
+    audit.record(access.person_of(request), audit.Action.VIEWED, [found], detail=audit.RESULT)
+    context = {
+        "prediction": found,
+        "earlier": services.earlier_results(found),
+        "review": found.reviews.first(),
+    }
     return render(request, "diagnosis/prediction.html", context)
 
 

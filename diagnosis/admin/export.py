@@ -1,0 +1,92 @@
+"""Predictions as the rows of a file: CSV, XLSX or JSON."""
+
+from typing import Any
+
+from import_export import fields, resources
+from import_export.formats import base_formats
+from import_export.widgets import BooleanWidget, NumberWidget, Widget
+
+from diagnosis.models import Prediction
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def _as_text(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+
+
+class _WithoutFormulas:
+    """A text that a spreadsheet would take for a formula, a file name for instance, is written as text."""
+
+    def export_data(self, dataset: Any, **options: Any) -> Any:
+        for _ in range(len(dataset)):
+            row = dataset.lpop()
+            dataset.append(
+                [f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in row]
+            )
+        return super().export_data(dataset, **options)  # type: ignore[misc]
+
+
+class CSV(_WithoutFormulas, base_formats.CSV):
+    pass
+
+
+class XLSX(_WithoutFormulas, base_formats.XLSX):
+    pass
+
+
+FORMATS = [CSV, XLSX, base_formats.JSON]
+
+
+class _Time(Widget):
+    def render(self, value: Any, obj: Any = None, **options: Any) -> str | None:
+        return value.isoformat(timespec="seconds") if value else None
+
+
+def _native(widget: type[Widget]) -> Widget:
+    """A widget that leaves numbers numbers, where the format has them."""
+    return widget(coerce_to_string=False)
+
+
+class PredictionResource(resources.ModelResource):
+    """One row a prediction, with the reading that holds; of a query set of reviews.with_reading."""
+
+    file_name = fields.Field("upload__original_name", "file_name")
+    sha256 = fields.Field("upload__sha256", "sha256")
+    owner = fields.Field("upload__owner__username", "owner")
+    created = fields.Field("created", "created", widget=_Time())
+    probability = fields.Field("probability", "probability", widget=_native(NumberWidget))
+    threshold = fields.Field("threshold", "threshold", widget=_native(NumberWidget))
+    chest_xray_score = fields.Field("chest_xray_score", "chest_xray_score", widget=_native(NumberWidget))
+    uncertain = fields.Field("uncertain", "uncertain", widget=_native(BooleanWidget))
+    inverted = fields.Field("inverted", "inverted", widget=_native(BooleanWidget))
+    reading = fields.Field("reading", "reading")
+    reviewer = fields.Field("reviewer", "reviewer")
+    read_at = fields.Field("read_at", "read_at", widget=_Time())
+    blind = fields.Field("blind", "blind", widget=_native(BooleanWidget))
+    note = fields.Field("note", "note")
+
+    class Meta:
+        model = Prediction
+        fields = [
+            "id",
+            "file_name",
+            "sha256",
+            "owner",
+            "created",
+            "status",
+            "label",
+            "probability",
+            "threshold",
+            "operating_point",
+            "uncertain",
+            "chest_xray_score",
+            "inverted",
+            "model_version",
+            "reading",
+            "reviewer",
+            "read_at",
+            "blind",
+            "note",
+        ]
+        export_order = fields

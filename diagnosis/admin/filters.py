@@ -1,0 +1,68 @@
+"""What the list of predictions can be narrowed down by, besides its own columns."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from diagnosis import reviews
+from diagnosis.models import Prediction, Review
+
+
+class ReviewState(admin.SimpleListFilter):
+    title = _("review")
+    parameter_name = "review"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [("none", _("not read yet")), ("read", _("read")), ("disputed", _("reviewers disagree"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Prediction]) -> QuerySet[Prediction]:
+        is_read = Exists(Review.objects.filter(prediction=OuterRef("pk")))
+        match self.value():
+            case "none":
+                return queryset.filter(~is_read)
+            case "read":
+                return queryset.filter(is_read)
+            case "disputed":
+                return reviews.disputed(queryset)
+        return queryset
+
+
+class Agreement(admin.SimpleListFilter):
+    """Of the model with the reading that holds."""
+
+    title = _("model and reading")
+    parameter_name = "agreement"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        return [("agree", _("agree")), ("differ", _("differ")), ("unreadable", _("read as unreadable"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        match self.value():
+            case "agree":
+                return queryset.filter(reading=F("label"))
+            case "differ":
+                return queryset.filter(~Q(reading=F("label")), reading__in=Prediction.Label.values)
+            case "unreadable":
+                return queryset.filter(reading=Review.Reading.UNREADABLE)
+        return queryset
+
+
+class Reviewer(admin.SimpleListFilter):
+    title = _("reviewer")
+    parameter_name = "reviewer"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
+        wrote = Exists(Review.objects.filter(reviewer=OuterRef("pk")))
+        users = get_user_model().objects.filter(wrote).order_by("username")
+        return [(str(user.pk), user.get_username()) for user in users]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Prediction]) -> QuerySet[Prediction]:
+        chosen = self.value()
+        if chosen is None or chosen not in dict(self.lookup_choices):
+            return queryset
+        return queryset.filter(Exists(Review.objects.filter(prediction=OuterRef("pk"), reviewer__pk=chosen)))

@@ -1,0 +1,219 @@
+"""Past predictions: to find, to look at, to read anew, to export. Nothing here alters what happened."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.urls import path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+from import_export.admin import ExportMixin
+from import_export.forms import ExportForm
+
+from diagnosis import access, audit, reviews, services
+from diagnosis.admin import export, filters, reading
+from diagnosis.models import Prediction, Review
+
+
+@admin.register(Prediction)
+class PredictionAdmin(ExportMixin, admin.ModelAdmin):
+    list_display = [
+        "small_xray",
+        "file_name",
+        "answer",
+        "percent",
+        "uncertain",
+        "latest_reading",
+        "created",
+        "model_version",
+        "owner",
+    ]
+    list_display_links = ["small_xray", "file_name"]
+    list_filter = [
+        filters.ReviewState,
+        filters.Agreement,
+        "label",
+        "uncertain",
+        "status",
+        "created",
+        filters.Reviewer,
+        "model_version",
+        ("upload__owner", admin.RelatedOnlyFieldListFilter),
+    ]
+    list_select_related = ["upload__owner"]
+    list_per_page = 50
+    search_fields = ["upload__original_name", "upload__sha256", "upload__owner__username", "=id"]
+    search_help_text = _("File name, SHA-256, user name, or the identifier of a prediction")
+    date_hierarchy = "created"
+    ordering = ["-created", "-id"]
+    actions = ["read_as_pneumonia", "read_as_normal", "read_as_unreadable"]
+    import_export_change_list_template = "admin/diagnosis/prediction/list.html"
+    resource_classes = [export.PredictionResource]
+    formats = export.FORMATS
+    export_form_class = ExportForm
+    fieldsets = [
+        (None, {"fields": ["pictures", "answer", "percent", "certainty", "status", "inverted", "readings"]}),
+        (_("Model"), {"fields": ["model_version", "operating_point", "threshold", "chest_xray_score", "duration"]}),
+        (_("Upload"), {"fields": ["file_name", "owner", "pixels", "bytes", "sha256", "created", "id"]}),
+    ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Prediction | None = None) -> list[str]:
+        return [str(name) for _title, options in self.get_fieldsets(request, obj) for name in options["fields"]]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Prediction | None = None) -> bool:
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return reviews.with_reading(super().get_queryset(request))
+
+    def get_urls(self) -> list:
+        def admin_page(address: str, view: Callable[..., HttpResponse], name: str) -> Any:
+            @functools.wraps(view)
+            def with_context(request: HttpRequest, **arguments: Any) -> HttpResponse:
+                return view(request, {**self.admin_site.each_context(request), "opts": self.opts}, **arguments)
+
+            return path(address, self.admin_site.admin_view(with_context), name=f"diagnosis_prediction_{name}")
+
+        return [
+            admin_page("review/", reading.next_one, "review_next"),
+            admin_page("review/unskip", reading.unskip, "review_unskip"),
+            admin_page("agreement/", reading.agreement_page, "agreement"),
+            admin_page("<uuid:pk>/review/", reading.read, "review"),
+            *super().get_urls(),
+        ]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        response = super().change_view(request, object_id, form_url, extra_context)
+        if response.status_code == 200:
+            audit.record(
+                access.person_of(request),
+                audit.Action.VIEWED,
+                Prediction.objects.filter(pk=object_id),
+                detail=audit.RESULT,
+            )
+        return response
+
+    # Readings of several pictures at once. The list has shown the model's answers, so they are not blind.
+
+    @admin.action(description=_("Read selected as pneumonia"), permissions=["review"])
+    def read_as_pneumonia(self, request: HttpRequest, queryset: QuerySet[Prediction]) -> None:
+        self._read_all(request, queryset, Review.Reading.PNEUMONIA)
+
+    @admin.action(description=_("Read selected as normal"), permissions=["review"])
+    def read_as_normal(self, request: HttpRequest, queryset: QuerySet[Prediction]) -> None:
+        self._read_all(request, queryset, Review.Reading.NORMAL)
+
+    @admin.action(description=_("Read selected as unreadable"), permissions=["review"])
+    def read_as_unreadable(self, request: HttpRequest, queryset: QuerySet[Prediction]) -> None:
+        self._read_all(request, queryset, Review.Reading.UNREADABLE)
+
+    def has_review_permission(self, request: HttpRequest) -> bool:
+        return access.person_of(request).may_review
+
+    def _read_all(self, request: HttpRequest, queryset: QuerySet[Prediction], kind: Review.Reading) -> None:
+        chosen = list(queryset)
+        analysed = [prediction for prediction in chosen if not prediction.is_rejected]
+        count = len(analysed)
+        for prediction in analysed:
+            reviews.record(prediction, by=access.person_of(request), reading=kind)
+        said = ngettext("%(count)d reading recorded: %(kind)s.", "%(count)d readings recorded: %(kind)s.", count)
+        self.message_user(request, said % {"count": count, "kind": kind.label}, messages.SUCCESS)
+        if left := len(chosen) - count:
+            said = ngettext(
+                "%d picture was not analysed, so it cannot be read against an answer.",
+                "%d pictures were not analysed, so they cannot be read against an answer.",
+                left,
+            )
+            self.message_user(request, said % left, messages.WARNING)
+
+    # Exactly the rows that the list shows under its filters, with what only the file tells.
+
+    def get_export_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        latest = Review.objects.filter(prediction=OuterRef("pk")).order_by("-id")
+        columns = {"reviewer": "reviewer__username", "read_at": "created", "blind": "blind", "note": "note"}
+        rows = super().get_export_queryset(request)
+        return rows.annotate(**{name: Subquery(latest.values(column)[:1]) for name, column in columns.items()})
+
+    def get_export_data(self, file_format: Any, request: HttpRequest, queryset: QuerySet[Any], **options: Any) -> Any:
+        data = super().get_export_data(file_format, request, queryset, **options)
+        detail = f"{queryset.count()} predictions as {file_format.get_title()}; {request.GET.urlencode() or 'all'}"
+        audit.record_many(access.person_of(request), audit.Action.EXPORTED, detail[:255])
+        return data
+
+    def get_export_filename(self, request: HttpRequest, queryset: QuerySet[Any], file_format: Any) -> str:
+        return f"predictions-{timezone.now():%Y-%m-%d}.{file_format.get_extension()}"
+
+    # Deleting takes the upload along: a picture without its prediction could not be reached.
+
+    def delete_model(self, request: HttpRequest, obj: Prediction) -> None:
+        services.delete([obj.upload], by=access.person_of(request))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Prediction]) -> None:
+        doomed = [prediction.upload for prediction in queryset.select_related("upload")]
+        services.delete(doomed, by=access.person_of(request))
+
+    @admin.display(description=_("X-ray"))
+    def small_xray(self, prediction: Prediction) -> SafeString:
+        return format_html(
+            '<img src="{}" width="64" height="64" loading="lazy" class="thumbnail" alt="">',
+            reverse("diagnosis:thumbnail", args=[prediction.pk]),
+        )
+
+    @admin.display(description=_("X-ray and heatmap"))
+    def pictures(self, prediction: Prediction) -> str:
+        return render_to_string("admin/diagnosis/prediction/pictures.html", {"prediction": prediction})
+
+    @admin.display(description=_("label"), ordering="label")
+    def answer(self, prediction: Prediction) -> str:
+        return str(prediction.get_label_display() or _("not analysed"))
+
+    @admin.display(description=_("reading"), ordering="reading")
+    def latest_reading(self, prediction: Any) -> str:
+        return str(Review.Reading(prediction.reading).label) if prediction.reading else ""
+
+    @admin.display(description=_("readings"))
+    def readings(self, prediction: Prediction) -> str:
+        return render_to_string(
+            "admin/diagnosis/prediction/readings.html",
+            {"prediction": prediction, "reviews": prediction.reviews.select_related("reviewer")},
+        )
+
+    @admin.display(description=_("file name"), ordering="upload__original_name")
+    def file_name(self, prediction: Prediction) -> str:
+        return prediction.upload.original_name
+
+    @admin.display(description=_("probability"), ordering="probability")
+    def percent(self, prediction: Prediction) -> str:
+        return "" if prediction.probability_percent is None else f"{prediction.probability_percent:.1f} %"
+
+    @admin.display(description=_("owner"), ordering="upload__owner__username")
+    def owner(self, prediction: Prediction) -> str:
+        return str(prediction.upload.owner or _("visitor"))
+
+    @admin.display(description=_("duration"))
+    def duration(self, prediction: Prediction) -> str:
+        return f"{prediction.milliseconds:.0f} ms"
+
+    @admin.display(description=_("pixels"))
+    def pixels(self, prediction: Prediction) -> str:
+        return f"{prediction.upload.width} x {prediction.upload.height}"
+
+    @admin.display(description=_("bytes"))
+    def bytes(self, prediction: Prediction) -> int:
+        return prediction.upload.size
+
+    @admin.display(description="SHA-256")
+    def sha256(self, prediction: Prediction) -> str:
+        return prediction.upload.sha256

@@ -1,0 +1,118 @@
+"""The pages where a reviewer reads one X-ray after the other, and sees how far readers and model agree."""
+
+import uuid
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from diagnosis import access, agreement, audit, reviews
+from diagnosis.models import Prediction, Review
+
+_SKIPPED, _LAST = "review_skipped", "review_last"
+_MOST_SKIPPED = 500
+
+
+class ReadingForm(forms.ModelForm):
+    class Meta:
+        model = Review
+        fields = ["reading", "note"]
+
+
+def _reviewer(request: HttpRequest) -> access.Person:
+    person = access.person_of(request)
+    if not person.may_review:
+        raise PermissionDenied
+    return person
+
+
+def _waiting(request: HttpRequest, person: access.Person) -> Any:
+    return reviews.queue(person).exclude(pk__in=request.session.get(_SKIPPED, []))
+
+
+@require_safe
+def next_one(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
+    """To the prediction whose reading would help most, or a page that says that there is none left."""
+    person = _reviewer(request)
+    if found := _waiting(request, person).first():
+        return redirect("admin:diagnosis_prediction_review", found.pk)
+    context |= {"title": _("Nothing left to read"), "skipped": len(request.session.get(_SKIPPED, []))}
+    return render(request, "admin/diagnosis/prediction/review_done.html", context)
+
+
+@require_POST
+def unskip(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
+    """Put what was skipped back into the queue."""
+    request.session.pop(_SKIPPED, None)
+    return redirect("admin:diagnosis_prediction_review_next")
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def read(request: HttpRequest, context: dict[str, Any], pk: uuid.UUID) -> HttpResponse:
+    """Read one X-ray. The model's answer, its heatmap, the file's name and other readings show when asked for.
+
+    The form's buttons tell what to do: `reading` records and goes on to the next, `show` shows
+    what is hidden and keeps the note, `skip` goes on without a reading.
+    """
+    person = _reviewer(request)
+    prediction = get_object_or_404(access.visible_to(person).exclude(status=Prediction.Status.REJECTED), pk=pk)
+    shown = "shown" in request.POST or "show" in request.POST
+    form = ReadingForm(request.POST if request.method == "POST" else None)
+    if "skip" in request.POST:
+        skipped = [*request.session.get(_SKIPPED, []), str(pk)]
+        request.session[_SKIPPED] = skipped[-_MOST_SKIPPED:]
+        return redirect("admin:diagnosis_prediction_review_next")
+    if request.method == "POST" and "show" not in request.POST and form.is_valid():
+        reviews.record(
+            prediction,
+            by=person,
+            reading=form.cleaned_data["reading"],
+            note=form.cleaned_data["note"],
+            blind=not (shown or audit.has_seen_the_answer(person, prediction)),
+        )
+        request.session[_LAST] = str(pk)
+        said = _("Recorded: %(reading)s.") % {"reading": Review.Reading(form.cleaned_data["reading"]).label}
+        messages.success(request, said)
+        return redirect("admin:diagnosis_prediction_review_next")
+    if shown:
+        audit.record(person, audit.Action.VIEWED, [prediction], detail=f"{audit.RESULT}, while reviewing")
+    own = prediction.reviews.filter(reviewer=person.user).first()
+    queue = _waiting(request, person)
+    context |= {
+        "title": _("Read an X-ray"),
+        "prediction": prediction,
+        "form": form,
+        "readings": Review.Reading.choices,
+        "shown": shown,
+        "own": own,
+        "others": prediction.reviews.exclude(reviewer=person.user).select_related("reviewer") if shown else [],
+        "unread": queue.filter(read_by_others=False).count(),
+        "second": queue.filter(read_by_others=True).count(),
+        "last": request.session.get(_LAST),
+    }
+    wrong = request.method == "POST" and "show" not in request.POST
+    return render(request, "admin/diagnosis/prediction/review.html", context, status=400 if wrong else 200)
+
+
+@require_safe
+def agreement_page(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
+    """Model against reviewers, and reviewers against each other; `?model_version=` narrows it down."""
+    predictions = access.visible_to(access.person_of(request))
+    versions = predictions.order_by("model_version").values_list("model_version", flat=True).distinct()
+    version = request.GET.get("model_version", "")
+    if version in versions:
+        predictions = predictions.filter(model_version=version)
+    else:
+        version = ""
+    context |= {
+        "title": _("Agreement"),
+        "report": agreement.report(predictions),
+        "versions": versions,
+        "model_version": version,
+    }
+    return render(request, "admin/diagnosis/prediction/agreement.html", context)

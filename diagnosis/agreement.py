@@ -1,0 +1,132 @@
+"""How far the model agrees with reviewers, and reviewers with each other."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+
+from django.db.models import QuerySet
+
+from diagnosis import inference, reviews
+from diagnosis.models import Prediction, Review
+
+Z = 1.959964
+"""Of the normal distribution: 95 % lie within so many deviations."""
+
+
+def share(part: int, whole: int) -> dict[str, float]:
+    """`part` of `whole`, which is not 0, as `value`, `low` and `high`, 0..1.
+
+    The 95 % interval after Wilson (1927), which holds for small numbers too.
+    """
+    p = part / whole
+    centre = (part + Z * Z / 2) / (whole + Z * Z)
+    half = Z / (1 + Z * Z / whole) * math.sqrt(p * (1 - p) / whole + (Z / (2 * whole)) ** 2)
+    return {"value": p, "low": max(centre - half, 0), "high": min(centre + half, 1)}
+
+
+@dataclass(frozen=True)
+class Kappa:
+    """Cohen's kappa (1960) of pairs of readings of the same pictures: 1 is full agreement, 0 what chance gives.
+
+    value: None where all readings are of one kind, and chance would agree as well.
+    """
+
+    pairs: int
+    agreed: int
+    value: float | None
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The model against the readings that hold, over some predictions.
+
+    counts: (reading, label) -> predictions. sensitivity: of the pictures read as pneumonia, those that the model
+    called so; specificity: likewise of normal ones; None without such pictures. kappa: between reviewers,
+    None where no picture has two readers.
+    """
+
+    counts: Counter[tuple[str, str]]
+    kappa: Kappa | None
+
+    @property
+    def total(self) -> int:
+        return self.counts.total()
+
+    @property
+    def sensitivity(self) -> dict[str, float] | None:
+        return self._right(inference.PNEUMONIA)
+
+    @property
+    def specificity(self) -> dict[str, float] | None:
+        return self._right(inference.NORMAL)
+
+    def _right(self, kind: str) -> dict[str, float] | None:
+        whole = sum(self.counts[kind, label] for label in inference.LABELS)
+        return share(self.counts[kind, kind], whole) if whole else None
+
+    def matrix(self) -> Iterator[tuple[str, list[int]]]:
+        """A row for each reading: its name, and how often the model answered Normal and Pneumonia to it."""
+        for reading in (inference.NORMAL, inference.PNEUMONIA, Review.Reading.UNREADABLE):
+            yield str(Review.Reading(reading).label), [self.counts[reading, label] for label in inference.LABELS]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Over everything, and for each model version, month of the prediction, and pair of reviewers."""
+
+    overall: Agreement
+    by_model_version: list[tuple[str, Agreement]]
+    by_month: list[tuple[str, Agreement]]
+    by_pair: list[tuple[str, str, Kappa]]
+
+
+def report(predictions: QuerySet[Prediction]) -> Report:
+    """The agreement over those of `predictions` that somebody has read."""
+    read = {
+        pk: (reading, label, version, f"{created:%Y-%m}")
+        for pk, reading, label, version, created in reviews.with_reading(
+            predictions.exclude(status=Prediction.Status.REJECTED)
+        )
+        .filter(reading__isnull=False)
+        .values_list("pk", "reading", "label", "model_version", "created")
+    }
+    readings: defaultdict = defaultdict(dict)  # prediction -> reviewer's name -> reading
+    for pk, name, reading in (
+        reviews.latest_of_each_reviewer()
+        .order_by("reviewer__username")
+        .values_list("prediction", "reviewer__username", "reading")
+    ):
+        if pk in read:
+            readings[pk][name] = reading
+    pairs = {
+        pk: [(one, other, of[one], of[other]) for one, other in combinations(of, 2)] for pk, of in readings.items()
+    }
+
+    def agreement(keys: Iterable) -> Agreement:
+        keys = list(keys)
+        twice = [(first, second) for pk in keys for _, _, first, second in pairs.get(pk, ())]
+        return Agreement(Counter(read[pk][:2] for pk in keys), cohens_kappa(twice) if twice else None)
+
+    def by(column: int) -> list[tuple[str, Agreement]]:
+        groups: defaultdict[str, list] = defaultdict(list)
+        for pk, row in read.items():
+            groups[row[column]].append(pk)
+        return [(name, agreement(groups[name])) for name in sorted(groups, reverse=True)]
+
+    of_pair: defaultdict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+    for rows in pairs.values():
+        for one, other, first, second in rows:
+            of_pair[one, other].append((first, second))
+    by_pair = [(one, other, cohens_kappa(rows)) for (one, other), rows in sorted(of_pair.items())]
+    return Report(agreement(read), by(2), by(3), by_pair)
+
+
+def cohens_kappa(pairs: list[tuple[str, str]]) -> Kappa:
+    """The kappa of readings of the same pictures by two readers, (first, second) for each picture; at least one."""
+    agreed = sum(first == second for first, second in pairs)
+    firsts, seconds = (Counter(side) for side in zip(*pairs, strict=True))
+    by_chance = sum(firsts[kind] * seconds[kind] for kind in firsts) / len(pairs) ** 2
+    observed = agreed / len(pairs)
+    return Kappa(len(pairs), agreed, None if by_chance == 1 else (observed - by_chance) / (1 - by_chance))
