@@ -9,7 +9,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import path, reverse
-from django.utils import timezone
+from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -29,9 +29,8 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
         "file_name",
         "answer",
         "percent",
-        "uncertain",
         "latest_reading",
-        "created",
+        "when",
         "model_version",
         "owner",
     ]
@@ -56,7 +55,7 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
     actions = ["read_as_pneumonia", "read_as_normal", "read_as_unreadable"]
     import_export_change_list_template = "admin/diagnosis/prediction/list.html"
     resource_classes = [export.PredictionResource]
-    formats = export.FORMATS
+    export_formats = export.FORMATS
     export_form_class = ExportForm
     fieldsets = [
         (None, {"fields": ["pictures", "answer", "percent", "certainty", "status", "inverted", "readings"]}),
@@ -196,7 +195,14 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
 
     @admin.display(description=_("probability"), ordering="probability")
     def percent(self, prediction: Prediction) -> str:
-        return "" if prediction.probability_percent is None else f"{prediction.probability_percent:.1f} %"
+        if prediction.probability_percent is None:
+            return ""
+        figure = f"{prediction.probability_percent:.1f} %"
+        return _("%(figure)s, uncertain") % {"figure": figure} if prediction.uncertain else figure
+
+    @admin.display(description=_("created"), ordering="created")
+    def when(self, prediction: Prediction) -> str:
+        return formats.date_format(timezone.localtime(prediction.created), "j M Y, H:i")
 
     @admin.display(description=_("owner"), ordering="upload__owner__username")
     def owner(self, prediction: Prediction) -> str:

@@ -62,12 +62,13 @@ def read(request: HttpRequest, context: dict[str, Any], pk: uuid.UUID) -> HttpRe
     person = _reviewer(request)
     prediction = get_object_or_404(access.visible_to(person).exclude(status=Prediction.Status.REJECTED), pk=pk)
     shown = "shown" in request.POST or "show" in request.POST
-    form = ReadingForm(request.POST if request.method == "POST" else None)
+    recording = request.method == "POST" and "show" not in request.POST
+    form = ReadingForm(request.POST) if recording else ReadingForm(initial={"note": request.POST.get("note", "")})
     if "skip" in request.POST:
         skipped = [*request.session.get(_SKIPPED, []), str(pk)]
         request.session[_SKIPPED] = skipped[-_MOST_SKIPPED:]
         return redirect("admin:diagnosis_prediction_review_next")
-    if request.method == "POST" and "show" not in request.POST and form.is_valid():
+    if form.is_valid():
         reviews.record(
             prediction,
             by=person,
@@ -94,9 +95,9 @@ def read(request: HttpRequest, context: dict[str, Any], pk: uuid.UUID) -> HttpRe
         "unread": queue.filter(read_by_others=False).count(),
         "second": queue.filter(read_by_others=True).count(),
         "last": request.session.get(_LAST),
+        "is_nav_sidebar_enabled": False,  # the room is for the picture
     }
-    wrong = request.method == "POST" and "show" not in request.POST
-    return render(request, "admin/diagnosis/prediction/review.html", context, status=400 if wrong else 200)
+    return render(request, "admin/diagnosis/prediction/review.html", context, status=400 if recording else 200)
 
 
 @require_safe
