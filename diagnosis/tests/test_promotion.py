@@ -38,7 +38,7 @@ def edit_card(folder: Path, **changes) -> None:
 def models(tmp_path: Path, settings) -> Path:
     """A folder with the released bundle, served, and a copy of it under another version."""
     root = tmp_path / "models"
-    shutil.copytree(inference.bundle.TRAINED / OLD, root / OLD)
+    shutil.copytree(inference.bundle.TRAINED / OLD, root / OLD, ignore=shutil.ignore_patterns("*.h5"))
     (root / "current").write_text(OLD)
     shutil.copytree(root / OLD, root / NEW)
     edit_card(root / NEW, version=NEW)
