@@ -25,6 +25,15 @@ def own_storage(settings, tmp_path: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
+def own_model(monkeypatch) -> None:
+    """A test that serves another model leaves the process as it was."""
+    from diagnosis import inference
+
+    for name in ("_classifier", "_failure", "_opened"):
+        monkeypatch.setattr(inference, name, getattr(inference, name))
+
+
+@pytest.fixture(autouse=True)
 def forget_throttling() -> None:
     from django.core.cache import cache
 

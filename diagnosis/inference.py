@@ -1,10 +1,13 @@
 """The one door to ml_model: nothing else in this application imports it."""
 
+import logging
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from tqdm import tqdm
@@ -13,21 +16,30 @@ import ml_model
 from ml_model import bundle, dataset, heatmap, images, metadata
 from ml_model.bundle import LABELS, NORMAL, PNEUMONIA
 from ml_model.classifier import Finding
-from ml_model.dataset import DataError
+from ml_model.dataset import MANIFEST, DataError
 from ml_model.images import FORMATS, PictureError
 
+if TYPE_CHECKING:  # Pandas is slow to import, and serving does without
+    from ml_model.evaluation.promotion import Promotion
+
+logger = logging.getLogger(__name__)
+
 __all__ = [
+    "CLASS_FOLDERS",
     "FORMATS",
     "HTTP_STATUS",
     "LABELS",
+    "MANIFEST",
     "NORMAL",
     "NOT_A_CHEST_XRAY",
     "PNEUMONIA",
     "UNAVAILABLE",
     "DataError",
+    "Evaluation",
     "Finding",
     "ImportRefused",
     "PictureError",
+    "PromotionRefused",
     "Unavailable",
     "diagnose",
     "displayable",
@@ -41,6 +53,8 @@ __all__ = [
     "model_version",
     "models",
     "operating_points",
+    "promote",
+    "promote_back",
     "report_plots",
     "thumbnail_jpeg",
     "train",
@@ -52,6 +66,10 @@ class ImportRefused(Exception):
     """A file that cannot become a model. `str()` says why."""
 
 
+class PromotionRefused(Exception):
+    """A bundle that does not become the served one. `str()` says why."""
+
+
 class Unavailable(Exception):
     """There is no classifier in this process. `str()` says why, and which command mends it."""
 
@@ -59,38 +77,112 @@ class Unavailable(Exception):
 UNAVAILABLE = (
     "The classifier is not available on this server at the moment. Nothing was stored; please try again later."
 )
+CLASS_FOLDERS = dict(zip(LABELS, dataset.CLASSES, strict=True))
+"""Where training looks for the pictures of each label."""
 NOT_A_CHEST_XRAY = "This does not look like a frontal chest X-ray, so it was not analysed."
 HTTP_STATUS = {"unsupported_format": 415, "too_large": 413, "unreadable": 422}
 """How a page or the API answers to each code of PictureError."""
 
+LOOK_EVERY = 1.0
+"""Seconds between two looks whether another bundle is to be served."""
+_PATIENCE = 1.0  # seconds that the one request which notices waits for it; opening takes about a tenth
+
 _classifier: ml_model.Classifier | None = None
 _failure = "The classifier has not been loaded."
+_opened: tuple | None = None  # what _bundle_to_serve said when _classifier was opened, or failed to
+_next_look = 0.0
+_exchanging = threading.Lock()
 
 
 def load() -> None:
     """Open settings.MODEL_BUNDLE for this process. Raises Unavailable, and then `diagnose` does so too."""
-    global _classifier, _failure
+    global _classifier, _failure, _opened
     _classifier = None
+    _opened = _bundle_to_serve()
     try:
-        opened = ml_model.Classifier(_served_folder())
-    except ml_model.BundleError as error:
+        _classifier = _open(_served_folder)
+    except Unavailable as error:
         _failure = str(error)
-        raise Unavailable(_failure) from error
+        raise
+
+
+def _open(folder: Callable[[], Path]) -> ml_model.Classifier:
+    """The bundle in `folder()`, verified, and fit for the settings. Raises Unavailable."""
+    try:
+        opened = ml_model.Classifier(folder())
+    except ml_model.BundleError as error:
+        raise Unavailable(str(error)) from error
     if settings.OPERATING_POINT and settings.OPERATING_POINT not in opened.card.operating_points:
-        _failure = (
+        raise Unavailable(
             f"The setting OPERATING_POINT is {settings.OPERATING_POINT!r}; the model {opened.version} "
             f"knows {', '.join(opened.card.operating_points)}."
         )
-        raise Unavailable(_failure)
-    _classifier = opened
+    return opened
+
+
+def _root() -> Path:
+    return Path(settings.MODELS_DIR)
 
 
 def _served_folder() -> Path:
-    """The folder of the bundle to serve; settings.MODEL_BUNDLE is a path or a version. Raises BundleError."""
-    if not settings.MODEL_BUNDLE:
-        return bundle.current()
-    named = bundle.TRAINED / settings.MODEL_BUNDLE
-    return named if named.is_dir() else Path(settings.MODEL_BUNDLE)
+    """The folder of the bundle to serve. Raises BundleError."""
+    return _folder_of(settings.MODEL_BUNDLE) if settings.MODEL_BUNDLE else bundle.current(_root())
+
+
+def _folder_of(name: str) -> Path:
+    """The folder of a bundle by its version, or by its path."""
+    return next((folder for folder in _bundles() if folder.name == name), Path(name))
+
+
+def _bundles() -> list[Path]:
+    root = _root()
+    found = root.iterdir() if root.is_dir() else []
+    return sorted(path for path in found if path.is_dir() and not path.name.startswith("."))
+
+
+def _bundle_to_serve() -> tuple | None:
+    """What changes when another bundle, or the same with another card, is to be served; None where there is none."""
+    try:
+        folder = _served_folder()
+        card = (folder / bundle.CARD_FILE).stat()
+    except (ml_model.BundleError, OSError):
+        return None
+    return str(folder), card.st_mtime_ns, card.st_ino, card.st_size
+
+
+def _serving() -> ml_model.Classifier | None:
+    """The classifier that answers now, after a look whether it is still the one to serve.
+
+    A look costs microseconds and happens once in LOOK_EVERY. Should there be another bundle,
+    a thread opens it while requests go on with the one they have; only the request that
+    noticed waits a moment, so that the first after a promotion is mostly answered by the new one.
+    """
+    global _next_look
+    if time.monotonic() >= _next_look and _exchanging.acquire(blocking=False):
+        _next_look = time.monotonic() + LOOK_EVERY
+        if (found := _bundle_to_serve()) == _opened:
+            _exchanging.release()
+        else:
+            thread = threading.Thread(target=_exchange, args=[found], name="exchange of the model", daemon=True)
+            thread.start()
+            thread.join(_PATIENCE)
+    return _classifier
+
+
+def _exchange(found: tuple | None) -> None:
+    """Open the bundle to serve and let it answer from then on; should it fail, the old one goes on."""
+    global _classifier, _failure, _opened
+    before = _classifier.version if _classifier else None
+    try:
+        _classifier = _open(_served_folder)
+        _metrics_of_another.cache_clear()
+        logger.info("The model %s answers from now on, after %s.", _classifier.version, before or "none")
+    except Unavailable as error:
+        _failure = str(error)
+        logger.critical("%s %s goes on answering.", error, before or "No model")
+    finally:
+        _opened = found  # so that a failure is told once, and tried again when something changes
+        _exchanging.release()
 
 
 @dataclass(frozen=True)
@@ -104,12 +196,12 @@ class Model:
 
 
 def models() -> list[Model]:
-    """Every bundle beside the one that ships, and the served one wherever it lies."""
+    """Every bundle in settings.MODELS_DIR, and the served one wherever it lies."""
     try:
         served = _served_folder()
     except ml_model.BundleError:
         served = None
-    folders = {path.resolve() for path in bundle.TRAINED.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    folders = {path.resolve() for path in _bundles()}
     if served:
         folders.add(served.resolve())
     found = []
@@ -124,25 +216,28 @@ def models() -> list[Model]:
 
 def classifier() -> ml_model.Classifier:
     """The process's classifier. Raises Unavailable."""
-    if _classifier is None:
+    serving = _serving()
+    if serving is None:
         raise Unavailable(_failure)
-    return _classifier
+    return serving
 
 
 def model_version() -> str:
     """Version of the model that answers; empty where none is loaded."""
-    return _classifier.version if _classifier else ""
+    serving = _serving()
+    return serving.version if serving else ""
 
 
 def model_card() -> bundle.ModelCard | None:
     """What is known of the model that answers; None where none is loaded."""
-    return _classifier.card if _classifier else None
+    serving = _serving()
+    return serving.card if serving else None
 
 
 def report_plots() -> dict[str, Path]:
     """The plots in the report of the model that answers, by name; none where it was not measured."""
-    folder = _classifier.folder / "report" if _classifier else None
-    return {path.stem: path for path in sorted(folder.glob("*.svg"))} if folder else {}
+    serving = _serving()
+    return {path.stem: path for path in sorted((serving.folder / "report").glob("*.svg"))} if serving else {}
 
 
 def limits() -> images.Limits:
@@ -152,10 +247,11 @@ def limits() -> images.Limits:
 
 def operating_points() -> list[str]:
     """Names of the served model's operating points, the default first; none without a classifier."""
-    if _classifier is None:
+    serving = _serving()
+    if serving is None:
         return []
-    default = settings.OPERATING_POINT or _classifier.card.default_operating_point
-    return sorted(_classifier.card.operating_points, key=lambda name: name != default)
+    default = settings.OPERATING_POINT or serving.card.default_operating_point
+    return sorted(serving.card.operating_points, key=lambda name: name != default)
 
 
 def measured(version: str, operating_point: str) -> dict[str, Any] | None:
@@ -172,15 +268,16 @@ def measured(version: str, operating_point: str) -> dict[str, Any] | None:
 
 
 def _metrics(version: str) -> dict[str, Any]:
-    if _classifier and version == _classifier.version:
-        return _classifier.card.metrics
+    serving = _serving()
+    if serving and version == serving.version:
+        return serving.card.metrics
     return _metrics_of_another(version)
 
 
 @cache
 def _metrics_of_another(version: str) -> dict[str, Any]:
     try:
-        return bundle.read(bundle.TRAINED / version, verify=()).metrics
+        return bundle.read(_root() / version, verify=()).metrics
     except ml_model.BundleError:
         return {}
 
@@ -188,10 +285,14 @@ def _metrics_of_another(version: str) -> dict[str, Any]:
 def diagnose(data: bytes, *, operating_point: str | None = None) -> Finding:
     """Classify one picture file; operating_point: one of operating_points(), the first of them if None.
 
-    Raises PictureError for a bad file and Unavailable without a classifier.
+    The finding tells the one that decided: should another model have taken over since the
+    caller asked, and not know the one it chose, the first decides. Raises PictureError for a
+    bad file and Unavailable without a classifier.
     """
     opened = classifier()
-    return opened.diagnose(data, limits=limits(), operating_point=operating_point or settings.OPERATING_POINT or None)
+    if operating_point not in opened.card.operating_points:
+        operating_point = settings.OPERATING_POINT or None
+    return opened.diagnose(data, limits=limits(), operating_point=operating_point)
 
 
 def heatmap_png(finding: Finding) -> bytes:
@@ -218,29 +319,35 @@ def train(
     data_dir: Path,
     *,
     root: Path | None = None,
+    extra: Path | None = None,
     other_pictures: Path | None = None,
     other_chests: Path | None = None,
     verbose: int = 1,
     **options: Any,
-) -> Path:
-    """Train a network as ml_model.training.pipeline.train does and return the new bundle's folder.
+) -> tuple[Path, bool]:
+    """Train a network as ml_model.training.pipeline.train does; the new bundle's folder, and whether it is current.
 
     options: fields of ml_model.training.fitting.Settings. Takes seconds to import TensorFlow.
     Raises DataError.
     """
+    root = root or _root()
     dataset.labelled_files(data_dir / "train")  # told at once, not after TensorFlow's seconds
+    if extra:
+        dataset.extra_files(extra, data_dir)
     from ml_model.training import pipeline
 
-    return pipeline.train(
+    folder = pipeline.train(
         data_dir,
         pipeline.Settings(**options),
         work=Path(settings.VAR_DIR) / "training",
-        root=root or bundle.TRAINED,
+        root=root,
+        extra=extra,
         other_pictures=other_pictures,
         other_chests=other_chests,
         progress=_progress("reading pictures"),
         verbose=verbose,
     )
+    return folder, folder == bundle.current(root)
 
 
 def import_model(path: Path, *, root: Path | None = None, name: str | None = None, **options: Any) -> Path:
@@ -253,23 +360,66 @@ def import_model(path: Path, *, root: Path | None = None, name: str | None = Non
     from ml_model.training import importing
 
     try:
-        return importing.import_model(path, importing.Options(**options), root or bundle.TRAINED, name=name)
+        return importing.import_model(path, importing.Options(**options), root or _root(), name=name)
     except importing.ModelFileError as error:
         raise ImportRefused(str(error)) from error
 
 
-def evaluate(folder: Path) -> tuple[dict[str, Any], Path]:
-    """Measure the served network on labelled pictures and write its report.
+@dataclass(frozen=True)
+class Evaluation:
+    """How a model did.
 
-    Gives the figures, as ml_model.evaluation.measuring.evaluate does, and the folder with each
-    picture's probability and the worst errors. Raises DataError, Unavailable.
+    figures: as ml_model.evaluation.measuring.evaluate gives them. output: the folder with each
+    picture's probability by file name, and the worst errors.
     """
-    opened = classifier()
+
+    version: str
+    figures: dict[str, Any]
+    output: Path
+
+
+def evaluate(folder: Path, *, model: str | None = None) -> Evaluation:
+    """Measure a model, a version or a path, or else the served one, on labelled pictures and write its report.
+
+    Raises DataError, Unavailable.
+    """
+    opened = _open(lambda: _folder_of(model)) if model else classifier()
     dataset.labelled_files(folder)  # told at once, not after the seconds that plotting takes to import
     from ml_model.evaluation import measuring
 
     output = Path(settings.VAR_DIR) / "evaluation"
-    return measuring.evaluate(opened, folder, output=output, progress=_progress("reading pictures")), output
+    figures = measuring.evaluate(opened, folder, output=output, progress=_progress("reading pictures"))
+    return Evaluation(opened.version, figures, output)
+
+
+def promote(version: str) -> "Promotion":
+    """Make a bundle in settings.MODELS_DIR the served one if it opens and is not worse on the test split.
+
+    Running servers take it up by themselves. Raises PromotionRefused.
+    """
+    from ml_model.evaluation import promotion
+
+    root = _root()
+    if version not in [folder.name for folder in _bundles()]:
+        raise PromotionRefused(f"There is no model {version!r} in {root}; list_models tells which there are.")
+    return _promoted(lambda: promotion.promote(_open(lambda: root / version), root))
+
+
+def promote_back() -> "Promotion":
+    """Serve again the bundle that was served before; called again, the one before that. Raises PromotionRefused."""
+    from ml_model.evaluation import promotion
+
+    root = _root()
+    return _promoted(lambda: promotion.go_back(_open(lambda: promotion.earlier(root)), root))
+
+
+def _promoted(change: Callable[[], "Promotion"]) -> "Promotion":
+    from ml_model.evaluation import promotion
+
+    try:
+        return change()
+    except (promotion.Refused, Unavailable) as error:
+        raise PromotionRefused(str(error)) from error
 
 
 def _progress(title: str) -> Callable[[int, int], None]:

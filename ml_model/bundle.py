@@ -6,7 +6,8 @@
         pneumonia_cnn.h5        the network as trained (Keras)
         pneumonia_cnn.tflite    the same network for serving (LiteRT)
         model_card.json         what the code and the reader need to know of it
-        report/                 figures of evaluation
+        report/                 plots, tables and scores of evaluation
+      promotions.jsonl          every change of `current`, see evaluation/promotion.py
 
 Reading checks everything that can be checked without running the network; the
 golden pictures are run by classifier.py.
@@ -130,8 +131,10 @@ def current(root: Path = TRAINED) -> Path:
     pointer = root / "current"
     try:
         name = pointer.read_text().strip()
-    except OSError:
-        raise BundleError(f"There is no trained model: {pointer} is missing. {MEND}") from None
+    except (OSError, UnicodeDecodeError):
+        name = ""
+    if not name:
+        raise BundleError(f"There is no trained model: {pointer} is missing or names none. {MEND}")
     return root / name
 
 
@@ -163,7 +166,7 @@ def write_card(folder: Path, card: ModelCard) -> None:
 
 
 def make_current(folder: Path) -> None:
-    """Let `folder` be the version that is served from the next start on."""
+    """Let `folder` be the served version; a reader of `current` sees the old name or the new one."""
     draft = folder.parent / "current.new"
     draft.write_text(folder.name + "\n")
     draft.replace(folder.parent / "current")

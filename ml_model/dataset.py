@@ -1,9 +1,11 @@
 """The public set on disk -> arrays, and a validation split by patient.
 
 Layout: DATA_DIR/{train,test}/{NORMAL,PNEUMONIA}/picture files. Only this module
-knows how the set names its files.
+knows how the set names its files. Pictures that people have read since, as `export_reviewed`
+writes them, come from a folder of their own: {NORMAL,PNEUMONIA}/picture files and MANIFEST.
 """
 
+import csv
 import hashlib
 import re
 from collections.abc import Callable
@@ -12,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ml_model import images, preprocessing
+from ml_model import bundle, images, preprocessing
 
 CLASSES = ("NORMAL", "PNEUMONIA")
 """Folder names, in label order: the index is the label."""
+
+MANIFEST = "manifest.csv"
 
 _PATIENT = re.compile(r"(person|IM-)0*(\d+)")
 
@@ -49,6 +53,15 @@ class PictureSet:
             tuple(f for f, keep in zip(self.files, mask, strict=True) if keep),
         )
 
+    def joined(self, other: "PictureSet") -> "PictureSet":
+        """These rows, and those of `other` after them."""
+        return PictureSet(
+            np.concatenate([self.pictures, other.pictures]),
+            np.concatenate([self.labels, other.labels]),
+            np.concatenate([self.patients, other.patients]),
+            self.files + other.files,
+        )
+
     def counts(self) -> dict[str, int]:
         """Pictures per class, and patients."""
         return {
@@ -73,7 +86,7 @@ def labelled_files(folder: Path) -> list[tuple[Path, int]]:
     """Every picture file under `folder`/{NORMAL,PNEUMONIA} with its label, in the order of names. Raises DataError."""
     files = []
     for label, name in enumerate(CLASSES):
-        found = sorted(p for p in (folder / name).glob("*") if p.is_file() and not p.name.startswith("."))
+        found = _pictures_in(folder / name)
         if not found:
             raise DataError(
                 f"No pictures in {folder / name}. The data folder must hold {{train,test}}/{{NORMAL,PNEUMONIA}}; "
@@ -83,24 +96,76 @@ def labelled_files(folder: Path) -> list[tuple[Path, int]]:
     return files
 
 
+def extra_files(folder: Path, data_dir: Path) -> tuple[list[tuple[Path, int]], int]:
+    """The pictures under `folder`/{NORMAL,PNEUMONIA} that `data_dir` does not hold, with labels; and how many it does.
+
+    So nothing of the test split or of validation is learned from. A picture is known by the
+    SHA-256 of its file, or by that of the file as it was sent, which the manifest tells: what the
+    site keeps has lost its metadata. One class may be empty. Raises DataError.
+    """
+    found = [(path, label) for label, name in enumerate(CLASSES) for path in _pictures_in(folder / name)]
+    if not found:
+        raise DataError(f"No pictures in {folder}. It must hold {{NORMAL,PNEUMONIA}}, as export_reviewed writes them.")
+    try:
+        known = {bundle.sha256(path) for path in data_dir.glob("*/*/*") if path.is_file()}
+        sent = _manifest(folder / MANIFEST)
+        kept = [
+            (path, label)
+            for path, label in found
+            if not {bundle.sha256(path), sent.get(path.relative_to(folder).as_posix())} & known
+        ]
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
+    return kept, len(found) - len(kept)
+
+
+def _manifest(path: Path) -> dict[str, str]:
+    """SHA-256 as sent by file name; nothing where there is no manifest. Raises DataError."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {row["file"]: row["sha256"] for row in csv.DictReader(file)}
+    except FileNotFoundError:
+        return {}
+    except (KeyError, csv.Error, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not what export_reviewed writes. Export the reviewed pictures again.") from error
+
+
+def _pictures_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.is_file() and not path.name.startswith("."))
+
+
 def load(folder: Path, size: int, *, progress: Callable[[int, int], None] | None = None) -> PictureSet:
     """Every picture under `folder`/{NORMAL,PNEUMONIA}, in the order of its name.
 
     progress: called with (done, total). Raises DataError.
     """
     files = labelled_files(folder)
+    return _load(files, size, [patient_of(path.name) for path, _ in files], progress)
+
+
+def load_extra(files: list[tuple[Path, int]], size: int) -> PictureSet:
+    """The pictures `files`, see extra_files, each of a patient of its own. Raises DataError."""
+    return _load(files, size, [f"extra {path.name}" for path, _ in files])
+
+
+def _load(
+    files: list[tuple[Path, int]],
+    size: int,
+    patients: list[str],
+    progress: Callable[[int, int], None] | None = None,
+) -> PictureSet:
     pictures = np.empty((len(files), size, size, 1), np.uint8)
     for index, (path, _) in enumerate(files):
         try:
             pictures[index], _ = preprocessing.from_bytes(path.read_bytes(), size)
-        except images.PictureError as error:
+        except (images.PictureError, OSError) as error:
             raise DataError(f"{path}: {error}") from error
         if progress:
             progress(index + 1, len(files))
     return PictureSet(
         pictures,
         np.array([label for _, label in files], np.float32),
-        np.array([patient_of(path.name) for path, _ in files]),
+        np.array(patients, str),
         tuple(path for path, _ in files),
     )
 

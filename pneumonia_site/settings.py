@@ -164,7 +164,8 @@ USE_TZ = True
 
 # --- Diagnosis --------------------------------------------------------------------------
 
-MODEL_BUNDLE = env.str("MODEL_BUNDLE", default="")  # a version or a folder; empty is the one that ships
+MODELS_DIR = env.str("MODELS_DIR", default=str(BASE_DIR / "ml_model" / "trained"))  # bundles, and which is served
+MODEL_BUNDLE = env.str("MODEL_BUNDLE", default="")  # a version or a folder; empty is what MODELS_DIR/current names
 OPERATING_POINT = env.str("OPERATING_POINT", default="")  # empty is the bundle's own default
 MAX_UPLOAD_MB = env.float("MAX_UPLOAD_MB", default=25)
 MAX_MEGAPIXELS = env.float("MAX_MEGAPIXELS", default=60)

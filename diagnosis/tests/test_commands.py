@@ -173,15 +173,14 @@ def test_import_model_tells_what_is_wrong_without_loading_tensorflow(tmp_path):
         call_command("import_model", str(tmp_path / "x.h5"), "--input-range", "0-7")
 
 
-def test_list_models_marks_the_served_one_and_tells_of_a_damaged_one(tmp_path, monkeypatch):
+def test_list_models_marks_the_served_one_and_tells_of_a_damaged_one(tmp_path, settings):
     trained = tmp_path / "trained"
     served = inference.model_version()
     shutil.copytree(inference.bundle.TRAINED / served, trained / served)
     (trained / "current").write_text(served)
     shutil.copytree(trained / served, trained / "broken")
     (trained / "broken" / "pneumonia_cnn.tflite").write_bytes(b"x")
-    monkeypatch.setattr(inference.bundle, "TRAINED", trained)
-    monkeypatch.setattr(inference.bundle.current, "__defaults__", (trained,))
+    settings.MODELS_DIR = str(trained)
     out = io.StringIO()
     call_command("list_models", stdout=out)
     lines = out.getvalue().splitlines()

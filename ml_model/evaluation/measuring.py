@@ -1,5 +1,6 @@
 """Run a served network over labelled pictures, as they are and as clinics spoil them."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from PIL import Image
 
 from ml_model import bundle, dataset, images
 from ml_model.classifier import Classifier
-from ml_model.evaluation import contact_sheet, metrics, report
+from ml_model.evaluation import contact_sheet, metrics, report, scores
 from ml_model.evaluation.shifts import SHIFTS
 
 _CLEAN = "as it is"
@@ -28,18 +29,21 @@ def evaluate(
     With them goes `accepted`, how many pictures pass the gate, and under `shifts`, by name of
     the shift, `auroc`, `accepted`, and accuracy, sensitivity and specificity at the default
     operating point. They are stored in the bundle's card under the folder's name, in place
-    of older ones, and told in the bundle's report. output: a folder for `<version>-<set>.csv`, the
-    probability of each picture, and `<version>-<set>-errors.jpg`, the worst errors to look at.
-    Raises dataset.DataError.
+    of older ones, and told in the bundle's report, which keeps each picture's score as well, see
+    scores.py. output: a folder for `<version>-<set>.csv`, the probability by file name, and
+    `<version>-<set>-errors.jpg`, the worst errors to look at. Raises dataset.DataError.
     """
     files = dataset.labelled_files(folder)
     labels = np.array([label for _, label in files])
     answers: dict[str, list[tuple[float, bool]]] = {name: [] for name in (_CLEAN, *SHIFTS)}
+    digests = []
     for index, (path, _) in enumerate(files):
         try:
-            grey = images.read(path.read_bytes(), at_least=classifier.card.input_size).grey
-        except images.PictureError as error:
+            data = path.read_bytes()
+            grey = images.read(data, at_least=classifier.card.input_size).grey
+        except (images.PictureError, OSError) as error:
             raise dataset.DataError(f"{path}: {error}") from error
+        digests.append(hashlib.sha256(data).hexdigest())
         answers[_CLEAN].append(_answer(classifier, grey))
         for name, shift in SHIFTS.items():
             answers[name].append(_answer(classifier, shift(grey)))
@@ -58,6 +62,9 @@ def evaluate(
     card = replace(card, metrics={**card.metrics, measured_on: figures})
     bundle.write_card(classifier.folder, card)
     report.write(classifier.folder, card, measured_on, figures, labels, probabilities)
+    _, numbers = np.unique(patients, return_inverse=True)
+    given = scores.Scores(np.array(digests), numbers, labels, probabilities, accepted == 1)
+    scores.write(scores.path_of(classifier.folder, measured_on), given)
     if output:
         output.mkdir(parents=True, exist_ok=True)
         stem = f"{card.version}-{measured_on}"

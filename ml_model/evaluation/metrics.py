@@ -19,13 +19,18 @@ def auroc(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray | None = N
     weights: how many times each row counts. NaN where a class is absent.
     """
     weights = np.ones(len(labels)) if weights is None else weights
-    levels, level = np.unique(scores, return_inverse=True)
-    ill = np.bincount(level, weights * (labels == 1), len(levels))
-    well = np.bincount(level, weights * (labels == 0), len(levels))
-    if not ill.sum() or not well.sum():
-        return float("nan")
-    below = np.cumsum(well) - well
-    return float((ill * (below + well / 2)).sum() / (ill.sum() * well.sum()))
+    return float(aurocs(scores, labels, weights[np.newaxis])[0])
+
+
+def aurocs(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """`auroc` for each row of `weights`, (k, n), at once: (k,)."""
+    order = np.argsort(scores, kind="stable")
+    starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))  # of each run of equal scores
+    ill = np.add.reduceat(weights[:, order] * (labels[order] == 1), starts, axis=1)
+    well = np.add.reduceat(weights[:, order] * (labels[order] == 0), starts, axis=1)
+    below = np.cumsum(well, axis=1) - well
+    with np.errstate(invalid="ignore"):
+        return (ill * (below + well / 2)).sum(axis=1) / (ill.sum(axis=1) * well.sum(axis=1))
 
 
 def rates(

@@ -1,6 +1,5 @@
 """A bundle's report: plots, tables and a model card to read, after Mitchell et al. 2019."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ml_model.bundle import LABELS, ModelCard
-from ml_model.evaluation import plots
+from ml_model.evaluation import plots, scores
 
 FOLDER = "report"
 CARD = "model_card.md"
@@ -22,14 +21,16 @@ def write(
     labels: np.ndarray,
     probabilities: np.ndarray,
 ) -> Path:
-    """Write `bundle`/report anew, about the pictures just measured; returns its model card.
+    """Write `bundle`/report anew, about the pictures just measured; returns its model card. Scores stay, of all sets.
 
     measured_on: their name. figures: of measuring.evaluate. labels: (n,), 1 is pneumonia.
     probabilities: (n,), 0..1.
     """
     folder = bundle / FOLDER
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
+    for old in folder.iterdir():
+        if old.is_file() and not old.name.endswith(scores.ENDING):
+            old.unlink()
     plots.draw(folder, card, figures, labels, probabilities)
     table = classification_report(figures, card.default_operating_point)
     table.to_csv(folder / "classification_report.csv", lineterminator="\n", float_format="%.4f")
@@ -98,6 +99,8 @@ def _data(card: ModelCard) -> str:
         name: "{normal} normal, {pneumonia} pneumonia, {patients} patients".format(**card.data[name])
         for name in ("train", "validation")
     }
+    if extra := card.data.get("extra"):
+        counts["of them extra"] = "{normal} normal, {pneumonia} pneumonia, read at the site".format(**extra)
     told = {key: card.data[key] for key in ("name", "authors", "licence", "population", "split") if key in card.data}
     return _list({key.capitalize(): value for key, value in (told | counts).items()})
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ml_model import Classifier, bundle, phantom
-from ml_model.evaluation import measuring
+from ml_model.evaluation import measuring, scores
 from ml_model.evaluation.shifts import SHIFTS
 
 
@@ -41,12 +41,13 @@ def test_figures_are_kept_in_the_card(measured, pictures):
     assert set(figures["shifts"]) == set(SHIFTS)
 
 
-def test_the_report_has_its_plots_and_tells_the_cards_figures(measured):
+def test_the_report_has_its_plots_and_tells_the_cards_figures(measured, pictures):
     figures, copy, _ = measured
     names = {path.name for path in (copy / "report").iterdir()}
     expected = "roc_curve precision_recall_curve reliability_diagram score_histogram shifts class_distribution"
     expected += " training_history confusion_matrix_balanced confusion_matrix_screening"
-    assert names == {f"{name}.svg" for name in expected.split()} | {"model_card.md", "classification_report.csv"}
+    tables = {"model_card.md", "classification_report.csv", f"{pictures.name}_scores.csv"}
+    assert names == {f"{name}.svg" for name in expected.split()} | tables
     text = (copy / "report" / "model_card.md").read_text()
     for at in figures["operating_points"].values():
         assert f"{at['sensitivity']['value']:.4f} ({at['sensitivity']['low']:.4f} to" in text
@@ -60,6 +61,21 @@ def test_measuring_again_gives_the_same_bytes(measured, pictures, tmp_path):
     _, again = measure(tmp_path / "two", pictures, tmp_path / "output")
     for first in (copy / "report").iterdir():
         assert first.read_bytes() == (again / "report" / first.name).read_bytes(), first.name
+
+
+def test_scores_in_the_bundle_name_no_file_and_outlive_measuring_other_pictures(measured, pictures, tmp_path):
+    figures, copy, _ = measured
+    again, name = Path(shutil.copytree(copy, tmp_path / copy.name)), pictures.name
+    kept = scores.read(again, name)
+    assert len(kept) == figures["pictures"]
+    assert "person" not in scores.path_of(again, name).read_text()
+    other = tmp_path / "other"
+    for label in ("NORMAL", "PNEUMONIA"):
+        (other / label).mkdir(parents=True)
+        phantom.draw(100, 90).save(other / label / "a.png")
+    measuring.evaluate(Classifier(again), other)
+    assert len(scores.read(again, "other")) == 2
+    assert len(scores.read(again, name)) == len(kept)
 
 
 def test_scores_and_worst_errors_are_written_outside_the_bundle(measured, pictures):

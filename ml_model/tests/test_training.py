@@ -1,5 +1,6 @@
 """Training end to end on a handful of drawn chests: slow to import, so all in one place."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -75,13 +76,39 @@ def test_the_gate_is_fitted_measured_and_served(trained, data):
     assert all(f.accepted == (f.chest_xray_score >= gate.threshold) for f in chests + others)
 
 
-def test_without_other_pictures_there_is_no_gate(trained, data, tmp_path, xray):
+def test_without_other_pictures_there_is_no_gate_and_a_model_that_cannot_be_served_is_replaced(
+    trained, data, tmp_path, xray
+):
     from ml_model.training import pipeline
 
-    _, work = trained
+    earlier, work = trained
+    harmed = Path(shutil.copytree(earlier, tmp_path / earlier.name))
+    (harmed / bundle.SERVING_FILE).write_bytes(b"harmed")
+    bundle.make_current(harmed)
     folder = pipeline.train(data, pipeline.Settings(**TINY), work=work, root=tmp_path, verbose=0, say=lambda text: None)
     finding = Classifier(folder).diagnose(xray())
     assert (finding.accepted, finding.chest_xray_score) == (True, None)
+    assert bundle.current(tmp_path) == folder != harmed
+
+
+def test_reviewed_pictures_are_trained_on_and_the_served_model_stays(trained, data, tmp_path):
+    from ml_model.training import pipeline
+
+    folder, work = trained
+    root, extra, told = tmp_path / "trained", tmp_path / "extra", []
+    shutil.copytree(folder, root / folder.name)
+    bundle.make_current(root / folder.name)
+    (extra / "PNEUMONIA").mkdir(parents=True)
+    for seed in range(3):
+        phantom.draw(96, 80, opacity=1.0, seed=100 + seed).save(extra / "PNEUMONIA" / f"{seed}.png")
+    shutil.copy(data / "train" / "NORMAL" / "IM-0001-0001.png", extra / "PNEUMONIA" / "known.png")
+    new = pipeline.train(data, pipeline.Settings(**TINY), work=work, root=root, extra=extra, verbose=0, say=told.append)
+    before, after = bundle.read(folder), bundle.read(new)
+    assert "extra for training: 0 normal, 3 pneumonia; 1 left out, since DATA_DIR has them" in told
+    assert after.data["extra"] == {"normal": 0, "pneumonia": 3, "patients": 3, "left_out": 1}
+    assert after.data["train"]["pneumonia"] == before.data["train"]["pneumonia"] + 3
+    assert after.data["validation"] == before.data["validation"]
+    assert bundle.current(root) == root / folder.name
 
 
 def test_keras_and_litert_are_the_same_network(trained):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ml_model import bundle, dataset
+from ml_model.classifier import Classifier
 from ml_model.dataset import DataError
 from ml_model.training import export, fitting, gate
 from ml_model.training.fitting import Settings
@@ -25,14 +26,17 @@ def train(
     work: Path,
     root: Path = bundle.TRAINED,
     say: Callable[[str], None] = print,
+    extra: Path | None = None,
     other_chests: Path | None = None,
     other_pictures: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     verbose: int = 1,
 ) -> Path:
-    """Train on `data_dir`/train and make the new bundle under `root` the current one; returns its folder.
+    """Train on `data_dir`/train and write a new bundle under `root`; returns its folder.
 
-    `data_dir`/test is not opened: measuring is evaluation's business. work: checkpoints.
+    It becomes the current one only where there is none that could be served. `data_dir`/test is
+    not learned from: measuring is evaluation's business. work: checkpoints. extra: a folder of
+    further training pictures, see dataset.extra_files; none of them goes into validation.
     other_pictures: a folder of KIND/files that are no chest X-rays; without it the bundle has no
     gate. other_chests: chest X-rays of other hospitals, for the gate alone.
     Raises DataError if a folder is not laid out as expected.
@@ -51,6 +55,16 @@ def train(
                 f"The {name} part has no picture of one of the classes. More patients are needed, "
                 "or another --validation-share."
             )
+    added = {}
+    if extra:
+        files, left_out = dataset.extra_files(extra, data_dir)
+        further = dataset.load_extra(files, settings.size)
+        added = {"extra": {**further.counts(), "left_out": left_out}}
+        counted = (
+            "extra for training: {normal} normal, {pneumonia} pneumonia; {left_out} left out, since DATA_DIR has them"
+        )
+        say(counted.format(**added["extra"]))
+        train_part = train_part.joined(further)
     fitted = fitting.fit(train_part, validation, settings, work, verbose=verbose)
     for trunk, epoch in fitted.best_epochs.items():
         say(f"{trunk} trunk: best epoch {epoch} of {len(fitted.history[trunk])}")
@@ -58,6 +72,7 @@ def train(
         **SOURCE,
         "split": "by patient, so that no patient is in both parts",
         "train": train_part.counts(),
+        **added,
         "validation": validation.counts(),
         "made_with": {
             "python": platform.python_version(),
@@ -76,5 +91,8 @@ def train(
             augment=functools.partial(fitting.augmented, seed=settings.seed + 2000),
         )
     folder = export.write_bundle(fitted, settings, data, root, fit_gate=fit_gate, say=say)
-    bundle.make_current(folder)
+    try:
+        Classifier(bundle.current(root))
+    except bundle.BundleError:
+        bundle.make_current(folder)
     return folder

@@ -9,20 +9,27 @@ from diagnosis import inference
 
 
 class Command(BaseCommand):
-    help = "Measure the served network on FOLDER/{NORMAL,PNEUMONIA} and store the figures in its model card."
+    help = (
+        "Measure the served model, or another, on FOLDER/{NORMAL,PNEUMONIA}, and store the figures in its model card "
+        "and each picture's score in its report."
+    )
+    # Another model than the served one can be measured where that is damaged.
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("folder", type=Path, metavar="FOLDER", help="for instance DATA_DIR/test")
+        parser.add_argument("--model", metavar="VERSION", help="one that list_models tells, or a folder")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            figures, output = inference.evaluate(options["folder"])
+            evaluation = inference.evaluate(options["folder"], model=options["model"])
         except (inference.DataError, inference.Unavailable) as error:
             raise CommandError(str(error)) from error
+        figures = evaluation.figures
         say = self.stdout.write
         say(
             "model {}: {pictures} pictures of {patients} patients, {normal} normal and {pneumonia} pneumonia; "
-            "{accepted} pass the gate".format(inference.model_version(), **figures)
+            "{accepted} pass the gate".format(evaluation.version, **figures)
         )
         say(f"{'AUROC':<20} {_interval(figures['auroc'])}")
         say(f"{'calibration error':<20} {_interval(figures['calibration_error'])}")
@@ -38,7 +45,7 @@ class Command(BaseCommand):
         for name, at in figures["shifts"].items():
             change = at["accuracy"] - clean
             say(f"  {name:<18} {at['accuracy']:8.3f}  {change:+.3f}   {at['auroc']:.3f}  {at['accepted']:>13}")
-        say(f"\nThe probability of each picture, and the worst errors: {output}")
+        say(f"\nThe probability of each picture, and the worst errors: {evaluation.output}")
 
 
 def _interval(figure: dict[str, float]) -> str:

@@ -36,7 +36,7 @@ class Command(BaseCommand):
         parser.add_argument("--threshold", type=float, default=0.5, help="Pneumonia is answered from there upward; 0.5")
         parser.add_argument("--name", help="of the model, after `imported-`; the file's name if absent")
         parser.add_argument(
-            "--output", type=Path, metavar="DIR", help="where the bundle goes; ml_model/trained if absent"
+            "--output", type=Path, metavar="DIR", help="where the bundle goes; the setting MODELS_DIR if absent"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -51,5 +51,8 @@ class Command(BaseCommand):
         except inference.ImportRefused as error:
             raise CommandError(str(error)) from error
         self.stdout.write(self.style.SUCCESS(f"The new model is {folder}"))
-        self.stdout.write(f"Serve it by setting MODEL_BUNDLE={folder if options['output'] else folder.name}")
-        self.stdout.write("Measure it, with the same setting, by: python manage.py evaluate_model DATA_DIR/test")
+        model = folder if options["output"] else folder.name
+        self.stdout.write(f"Measure it by: python manage.py evaluate_model DATA_DIR/test --model {model}")
+        self.stdout.write(f"Serve it by setting MODEL_BUNDLE={model}")
+        if not options["output"]:
+            self.stdout.write(f"or, if it is not worse than the served one, by: python manage.py promote_model {model}")

@@ -30,4 +30,4 @@ class Command(BaseCommand):
                 f"{star} {model.name:<28} {card.created[:10]:<11} {card.input_size:>5} {gate:>5} {threshold:>9.4f} "
                 f"{accuracy:>9} {auroc:>6}"
             )
-        say("Accuracy and AUROC: evaluate_model on the folder `test`. MODEL_BUNDLE=<version> serves another.")
+        say("Accuracy and AUROC: evaluate_model on the folder `test`. promote_model <version> serves another.")

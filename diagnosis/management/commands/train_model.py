@@ -10,8 +10,8 @@ from diagnosis import inference
 
 class Command(BaseCommand):
     help = (
-        "Train the network on DATA_DIR/train/{NORMAL,PNEUMONIA} and make it the served one. "
-        "After an interruption, the same command goes on where it stopped."
+        "Train a network on DATA_DIR/train/{NORMAL,PNEUMONIA}. It is served once promote_model says so, "
+        "or at once where no other can be. After an interruption, the same command goes on where it stopped."
     )
     # A missing or damaged bundle is what this command mends.
     requires_system_checks: list[str] = []
@@ -28,6 +28,12 @@ class Command(BaseCommand):
         parser.add_argument("--seed", type=int)
         parser.add_argument("--from-scratch", action="store_true", help="start from random weights, not from ImageNet")
         parser.add_argument(
+            "--extra",
+            type=Path,
+            metavar="DIR",
+            help="further pictures to train on, as export_reviewed writes them; what DATA_DIR holds is left out",
+        )
+        parser.add_argument(
             "--other-pictures",
             type=Path,
             metavar="DIR",
@@ -37,7 +43,7 @@ class Command(BaseCommand):
             "--other-chests", type=Path, metavar="DIR", help="chest X-rays of other hospitals, for the gate alone"
         )
         parser.add_argument(
-            "--output", type=Path, metavar="DIR", help="where the bundle goes; ml_model/trained if absent"
+            "--output", type=Path, metavar="DIR", help="where the bundle goes; the setting MODELS_DIR if absent"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -54,10 +60,12 @@ class Command(BaseCommand):
         settings = {name: options[name] for name in names if options[name] is not None}
         if options["from_scratch"]:
             settings |= {"pretrained": False, "frozen_blocks": 0}
+        data_dir, root = options["data_dir"], options["output"]
         try:
-            folder = inference.train(
-                options["data_dir"],
-                root=options["output"],
+            folder, current = inference.train(
+                data_dir,
+                root=root,
+                extra=options["extra"],
                 other_pictures=options["other_pictures"],
                 other_chests=options["other_chests"],
                 verbose=1 if self.stdout.isatty() else 2,
@@ -66,4 +74,11 @@ class Command(BaseCommand):
         except (inference.DataError, ValueError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(self.style.SUCCESS(f"The new model is {folder}"))
-        self.stdout.write(f"Measure it with: python manage.py evaluate_model {options['data_dir'] / 'test'}")
+        model = folder if root else folder.name
+        self.stdout.write(f"Measure it by: python manage.py evaluate_model {data_dir / 'test'} --model {model}")
+        if root:
+            self.stdout.write(f"Serve it by setting MODEL_BUNDLE={folder}")
+        elif current:
+            self.stdout.write("It is served, since no other could be.")
+        else:
+            self.stdout.write(f"Serve it, if it is not worse, by: python manage.py promote_model {model}")

@@ -1,0 +1,49 @@
+"""`manage.py promote_model VERSION`, `manage.py promote_model --back`"""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from diagnosis import inference
+
+
+class Command(BaseCommand):
+    help = (
+        "Make a model the served one, if on the test split it is not worse than the one that is. Both must have been "
+        "measured there by evaluate_model. Running servers take it up by themselves."
+    )
+    # It may be meant to replace a damaged bundle.
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        which = parser.add_mutually_exclusive_group(required=True)
+        which.add_argument("version", nargs="?", metavar="VERSION", help="one that list_models tells")
+        which.add_argument(
+            "--back",
+            action="store_true",
+            help="serve the one from before again, without a comparison; once more, the one before that",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            done = inference.promote_back() if options["back"] else inference.promote(options["version"])
+        except inference.PromotionRefused as error:
+            raise CommandError(str(error)) from error
+        say = self.stdout.write
+        for difference in done.differences:
+            say(
+                f"{difference.name:<26} {difference.newcomer:.4f} after {difference.served:.4f}, "
+                f"difference {difference.newcomer - difference.served:+.4f}, at the least {difference.low:+.4f}"
+            )
+        if done.differences:
+            say(f"on {done.pictures} pictures of the test split; at the least: with 95 % certainty, over patients")
+        elif not options["back"]:
+            say("Nothing was compared, since no model could be served.")
+        say(self.style.SUCCESS(f"{done.version} is the served model from now on, after {done.before or 'none'}."))
+        if done.gate_lost:
+            say("Mind that it has no gate: it answers whatever a picture shows.")
+        if settings.MODEL_BUNDLE:
+            say(f"But the setting MODEL_BUNDLE={settings.MODEL_BUNDLE} decides what is served until it is removed.")
+        elif done.before and not options["back"]:
+            say("Take it back by: python manage.py promote_model --back")
