@@ -184,8 +184,8 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.CursorPagination",
-    "PAGE_SIZE": 25,
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "diagnosis.api.negotiation.WhatThereIs",
+    "DEFAULT_PAGINATION_CLASS": "diagnosis.api.pagination.Keyset",
     "DEFAULT_THROTTLE_CLASSES": ["diagnosis.api.throttles.CallerThrottle"],
     "DEFAULT_THROTTLE_RATES": {"predict": PREDICT_THROTTLE, "api": API_THROTTLE},
     "NUM_PROXIES": NUM_PROXIES,
@@ -204,6 +204,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PUBLIC": True,
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "diagnosis.api.schema.add_problems",
+    ],
 }
 
 # --- Logging ----------------------------------------------------------------------------

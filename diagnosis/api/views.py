@@ -6,7 +6,6 @@ from typing import Any
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponseBase
-from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from knox.models import get_token_model
@@ -19,7 +18,7 @@ from rest_framework.views import APIView
 
 from diagnosis import access, audit, inference, pictures, services
 from diagnosis.api import problems
-from diagnosis.api.filters import Ordering, PredictionFilter
+from diagnosis.api.filters import KnownFiltersBackend, Ordering, PredictionFilter
 from diagnosis.api.serializers import (
     ManyAnswers,
     ManyFiles,
@@ -36,7 +35,7 @@ from diagnosis.models import ApiToken, Prediction
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
-    OpenApiTypes.STR,
+    {"type": "string", "pattern": "^[ -~]*$", "maxLength": problems.LONGEST_KEY},
     OpenApiParameter.HEADER,
     description="At most 200 characters. A request sent again under the same key gets the first one's answer.",
 )
@@ -54,7 +53,9 @@ class MayUpload(permissions.BasePermission):
 @extend_schema_view(
     list=extend_schema(summary="The predictions you may see, newest first"),
     retrieve=extend_schema(summary="One prediction"),
-    destroy=extend_schema(summary="Delete a prediction with its picture, and every other prediction of that upload"),
+    destroy=extend_schema(
+        summary="Delete a prediction with its picture, and every other prediction of that upload", responses={204: None}
+    ),
 )
 class PredictionViewSet(
     mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.DestroyModelMixin, viewsets.GenericViewSet[Prediction]
@@ -64,7 +65,7 @@ class PredictionViewSet(
     parser_classes = [MultiPartParser]
     queryset = Prediction.objects.none()
     lookup_value_converter = "uuid"
-    filter_backends = [DjangoFilterBackend, filters.SearchFilter, Ordering]
+    filter_backends = [KnownFiltersBackend, filters.SearchFilter, Ordering]
     filterset_class = PredictionFilter
     search_fields = ["upload__original_name", "upload__sha256"]
     ordering_fields = ["created", "probability"]
@@ -133,9 +134,9 @@ class PredictionViewSet(
         return prediction
 
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        response = super().retrieve(request, *args, **kwargs)
-        audit.record(access.person_of(request), audit.Action.VIEWED, [self.get_object()], detail="result")
-        return response
+        prediction = self.get_object()
+        audit.record(access.person_of(request), audit.Action.VIEWED, [prediction], detail="result")
+        return Response(self.get_serializer(prediction).data)
 
     def perform_destroy(self, instance: Prediction) -> None:
         person = access.person_of(self.request)
@@ -170,7 +171,7 @@ class PredictionViewSet(
 
 @extend_schema_view(
     list=extend_schema(summary="Your tokens, without their secrets"),
-    destroy=extend_schema(summary="Revoke a token"),
+    destroy=extend_schema(summary="Revoke a token", responses={204: None}),
 )
 class TokenViewSet(mixins.ListModelMixin, mixins.DestroyModelMixin, viewsets.GenericViewSet[ApiToken]):
     serializer_class = TokenSerializer
