@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.urls import reverse
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -165,8 +166,11 @@ class TokenSerializer(serializers.ModelSerializer):
         read_only_fields = ["created", "expiry"]
 
     def create(self, validated_data: dict[str, Any]) -> Any:
-        days = datetime.timedelta(days=validated_data["days"])
-        return ApiToken.objects.create(validated_data["user"], expiry=days, name=validated_data["name"])
+        term = datetime.timedelta(days=validated_data["days"])
+        if maker := validated_data["maker"]:
+            # A token that is lost must not live on in one that it made.
+            term = min(term, maker.expiry - timezone.now()) if maker.expiry else term
+        return ApiToken.objects.create(validated_data["user"], expiry=term, name=validated_data["name"])
 
 
 class TokenMade(TokenSerializer):

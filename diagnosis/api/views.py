@@ -184,11 +184,15 @@ class TokenViewSet(mixins.ListModelMixin, mixins.DestroyModelMixin, viewsets.Gen
     def get_queryset(self) -> QuerySet[ApiToken]:
         return get_token_model().objects.filter(user=self.request.user)
 
-    @extend_schema(summary="Make a token; its secret is in this answer alone", responses={201: TokenMade})
+    @extend_schema(
+        summary="Make a token; its secret is in this answer alone",
+        description="Made with a token, it ends no later than that one.",
+        responses={201: TokenMade},
+    )
     def create(self, request: Request) -> Response:
         asked = self.get_serializer(data=request.data)
         asked.is_valid(raise_exception=True)
-        token, secret = asked.save(user=request.user)
+        token, secret = asked.save(user=request.user, maker=request.auth)
         return Response({**self.get_serializer(token).data, "token": secret}, status=status.HTTP_201_CREATED)
 
 

@@ -1,10 +1,17 @@
 """What every page shows."""
 
+from typing import Any
+
 from django.http import HttpRequest
 
-from diagnosis import inference
+from diagnosis import access, inference
 
 
 def served_model(request: HttpRequest) -> dict[str, str]:
     """The version of the network that answers."""
     return {"model_version": inference.model_version()}
+
+
+def person(request: HttpRequest) -> dict[str, Any]:
+    """Who looks, and so what is offered; nobody where an error comes before that is known."""
+    return {"person": access.person_of(request) if hasattr(request, "user") else access.Person()}
