@@ -188,7 +188,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["diagnosis.api.parsers.JSONParser"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "diagnosis.api.negotiation.WhatThereIs",
     "DEFAULT_PAGINATION_CLASS": "diagnosis.api.pagination.Keyset",
     "DEFAULT_THROTTLE_CLASSES": ["diagnosis.api.throttles.CallerThrottle"],

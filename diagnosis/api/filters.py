@@ -1,5 +1,6 @@
 """What `GET /api/predictions/` can be narrowed down and ordered by. A value that means nothing is refused."""
 
+import datetime
 from typing import Any
 
 import django_filters
@@ -42,9 +43,26 @@ class Sha256Filter(django_filters.CharFilter):
         super().__init__(validators=[RegexValidator(SHA256, refusal)], **options)
 
 
+class Time(django_filters.fields.IsoDateTimeField):
+    """In UTC, as the database keeps it: the first and the last day of the calendar may have no such time."""
+
+    def to_python(self, value: Any) -> datetime.datetime | None:
+        time = super().to_python(value)
+        try:
+            return time and time.astimezone(datetime.UTC)
+        except OverflowError:
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from None
+
+
 @extend_schema_field({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "maxLength": 0}]})
 class TimeFilter(django_filters.IsoDateTimeFilter):
     """ISO 8601, with the site's time zone where none is given."""
+
+    field_class = Time
+
+    def __init__(self, **options: Any):
+        refusal = "Give a date and time such as 2026-11-24T12:00:00Z."
+        super().__init__(error_messages={"invalid": refusal}, **options)
 
 
 class PredictionFilter(django_filters.FilterSet):
@@ -72,6 +90,24 @@ class KnownFiltersBackend(DjangoFilterBackend):
                 {unknown[0]: f"There is no such parameter. Choose from {', '.join(sorted(known - {'format'}))}."}
             )
         return super().filter_queryset(request, queryset, view)
+
+
+class Search(filters.SearchFilter):
+    """`search`: every word must occur. So many words that a query of the database cannot hold them are refused."""
+
+    most_words = 20
+
+    def get_search_terms(self, request: Request) -> list[str]:
+        terms = super().get_search_terms(request)
+        if len(terms) > self.most_words:
+            raise exceptions.ValidationError(
+                {self.search_param: f"Search for at most {self.most_words} words at once."}
+            )
+        return terms
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        (parameter,) = super().get_schema_operation_parameters(view)
+        return [{**parameter, "description": f"At most {self.most_words} words of the file name, or of the SHA-256."}]
 
 
 class Ordering(filters.OrderingFilter):

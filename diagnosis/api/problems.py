@@ -90,12 +90,8 @@ def or_page(status: int, code: str, detail: str, page: Callable[..., HttpRespons
     return handler
 
 
-bad_request = or_page(
-    400,
-    "bad_request",
-    "The request could not be understood: it names another host, or has too many fields or files.",
-    defaults.bad_request,
-)
+BAD_REQUEST = "The request was refused: it has too many fields or files, or a field that is too long."
+bad_request = or_page(400, "bad_request", "The request could not be understood.", defaults.bad_request)
 permission_denied = or_page(403, "permission_denied", "You may not do this.", defaults.permission_denied)
 page_not_found = or_page(404, "not_found", "There is nothing here that you may see.", defaults.page_not_found)
 server_error = or_page(
@@ -151,14 +147,19 @@ def as_problem(error: Exception, context: dict[str, Any]) -> JsonResponse | None
             body = members(error)
             return JsonResponse(body, status=body["status"], content_type=CONTENT_TYPE)
         case exceptions.ValidationError(detail=dict() as fields):
-            sentences = (f"`{name}`: {' '.join(_flat(said))}" for name, said in fields.items())
+            sentences = (
+                " ".join(_flat(said) if name == "non_field_errors" else [f"`{name}`:", *_flat(said)])
+                for name, said in fields.items()
+            )
             return problem(400, "invalid", " ".join(sentences))
         case Http404():
             return problem(404, "not_found", "There is nothing here that you may see.")
         case PermissionDenied():
             return problem(403, "permission_denied", "You may not do this.")
         case SuspiciousOperation():
-            return problem(400, "bad_request", "The request could not be understood.")
+            return problem(400, "bad_request", BAD_REQUEST)
+        case exceptions.ParseError():
+            return problem(400, "parse_error", f"The body could not be read. {_sentence(error.detail)}")
         case exceptions.UnsupportedMediaType():
             takes_files = MultiPartParser in context["view"].parser_classes
             how = NoFile.default_detail if takes_files else "Send JSON, with `Content-Type: application/json`."
@@ -172,7 +173,12 @@ def _flat(said: Any) -> list[str]:
     """Sentences out of the lists and dicts in which Django REST framework keeps them."""
     if isinstance(said, dict):
         said = list(said.values())
-    return [sentence for part in said for sentence in _flat(part)] if isinstance(said, list) else [str(said)]
+    return [sentence for part in said for sentence in _flat(part)] if isinstance(said, list) else [_sentence(said)]
+
+
+def _sentence(said: object) -> str:
+    text = str(said)
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _of_framework(error: exceptions.APIException) -> JsonResponse:

@@ -9,7 +9,7 @@ from django.http import Http404, HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from knox.models import get_token_model
-from rest_framework import filters, mixins, permissions, status, viewsets
+from rest_framework import mixins, permissions, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
@@ -18,7 +18,7 @@ from rest_framework.views import APIView
 
 from diagnosis import access, audit, inference, pictures, services
 from diagnosis.api import problems
-from diagnosis.api.filters import KnownFiltersBackend, Ordering, PredictionFilter
+from diagnosis.api.filters import KnownFiltersBackend, Ordering, PredictionFilter, Search
 from diagnosis.api.serializers import (
     ManyAnswers,
     ManyFiles,
@@ -65,7 +65,7 @@ class PredictionViewSet(
     parser_classes = [MultiPartParser]
     queryset = Prediction.objects.none()
     lookup_value_converter = "uuid"
-    filter_backends = [KnownFiltersBackend, filters.SearchFilter, Ordering]
+    filter_backends = [KnownFiltersBackend, Search, Ordering]
     filterset_class = PredictionFilter
     search_fields = ["upload__original_name", "upload__sha256"]
     ordering_fields = ["created", "probability"]
