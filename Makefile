@@ -2,6 +2,7 @@
 # make test      lint, types, architecture and every test
 # make admin     an account for the admin pages
 # make audit     known weaknesses of the pinned packages (asks pypi.org)
+# make openapi   docs/openapi.yaml, the description of the API that a test compares
 # make format    put every file into the house format
 
 PYTHON ?= python3
@@ -9,7 +10,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test admin format lint audit
+.PHONY: serve test admin format lint audit openapi
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.installed
@@ -34,6 +35,9 @@ lint: $(VENV)/.installed-dev
 
 audit: $(VENV)/.installed-dev
 	$(BIN)/pip-audit --requirement requirements.txt
+
+openapi: $(VENV)/.installed
+	$(BIN)/python manage.py spectacular --file docs/openapi.yaml
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

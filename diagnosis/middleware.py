@@ -8,20 +8,29 @@ from django.shortcuts import render
 
 from diagnosis.api import problems
 
-# What a multipart body holds besides the files.
+# What a multipart body holds besides the files; other forms have no more.
 _ENVELOPE = 1_000_000
+
+
+def _files(path: str) -> int:
+    """How many pictures a request to this address may carry."""
+    match path:
+        case "/" | "/api/predictions/":
+            return settings.MAX_FILES_PER_REQUEST
+        case "/predict" | "/predict/":
+            return 1
+    return 0
 
 
 def limit_request_size(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
     """Answer 413 to a body that announces more than the files it may carry, without receiving it."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        files = 1 if problems.is_api(request) else settings.MAX_FILES_PER_REQUEST
         try:
             announced = int(request.META.get("CONTENT_LENGTH") or 0)
         except ValueError:
             announced = 0
-        if announced <= files * settings.MAX_UPLOAD_MB * 1_000_000 + _ENVELOPE:
+        if announced <= _files(request.path_info) * settings.MAX_UPLOAD_MB * 1_000_000 + _ENVELOPE:
             return get_response(request)
         if problems.is_api(request):
             return problems.too_large()

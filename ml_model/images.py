@@ -6,6 +6,7 @@ preprocessing.py's business. Nothing here trusts a file name or a content type.
 """
 
 import io
+import re
 import struct
 import warnings
 from collections.abc import Iterator
@@ -154,10 +155,18 @@ MOST_STRIPS = 65_536
 """Strips or tiles of a TIFF; each costs far more to decode than the two bytes that announce it."""
 
 
+MOST_PARTS = 10_000
+"""Chunks of a PNG or WebP, segments of a JPEG, tags of a TIFF. Each costs a step in Python and as little as 4 bytes."""
+
+
 def _check_parts(data: bytes) -> None:
     """Raises Unreadable for a small file that would take minutes or gigabytes to decode."""
     if data.startswith(b"\xff\xd8"):
-        excess = data.count(b"\xff\xda") > MOST_SCANS
+        excess = data.count(b"\xff\xda") > MOST_SCANS or _jpeg_steps(data) > MOST_PARTS
+    elif data.startswith(b"\x89PNG"):
+        excess = _chunks(data, 8, ">I4x", 12) > MOST_PARTS
+    elif data.startswith(b"RIFF"):
+        excess = _chunks(data, 12, "<4xI", 8) > MOST_PARTS
     elif data[:2] in (b"II", b"MM"):
         excess = _tiff_strips(data) > MOST_STRIPS
     else:
@@ -166,15 +175,59 @@ def _check_parts(data: bytes) -> None:
         raise Unreadable("The picture is cut into far more parts than any X-ray. Export it again as a plain PNG.")
 
 
+def _chunks(data: bytes, position: int, head: str, frame: int) -> int:
+    """How many chunks there are from `position` on, counted up to MOST_PARTS + 1.
+
+    head: struct layout of a chunk's beginning, which tells its length; frame: bytes of a chunk beside its content.
+    """
+    count = 0
+    while position + 8 <= len(data) and count <= MOST_PARTS:
+        position += frame + struct.unpack_from(head, data, position)[0]
+        count += 1
+    return count
+
+
+_FILL = re.compile(rb"\xff+")
+_LONG_FILL = b"\xff" * 1000
+_AFTER_SCAN = re.compile(rb"(?<!\xff)\xff++[^\x00\xff\xd0-\xd7]")
+_ALONE = {0x00, 0x01, *range(0xD0, 0xDA)}
+"""Markers without a length and content."""
+
+
+def _jpeg_steps(data: bytes) -> int:
+    """How many segments, and bytes between them, a reader steps over; counted up to about MOST_PARTS + 1."""
+    steps, position = 0, 2
+    while steps <= MOST_PARTS and (start := data.find(b"\xff", position)) >= 0:
+        marker_at = _FILL.match(data, start).end()  # type: ignore[union-attr]
+        steps += marker_at - position
+        position = marker_at + 1
+        if position + 2 > len(data):
+            break
+        if data[marker_at] not in _ALONE:
+            position += struct.unpack_from(">H", data, position)[0]
+        if data[marker_at] == 0xDA:
+            following = _AFTER_SCAN.search(data, position)
+            end = following.start() if following else len(data)
+            if data.find(_LONG_FILL, position, end) >= 0:
+                return MOST_PARTS + 1  # libjpeg begins anew at each block of it that it gets
+            position = end
+    return steps
+
+
 def _tiff_strips(data: bytes) -> int:
-    """How many strips or tiles the first picture of a TIFF or BigTIFF announces. Raises struct.error if it is cut."""
+    """How many strips or tiles the first picture of a TIFF or BigTIFF announces; too many where it has as many tags.
+
+    Raises struct.error if it is cut.
+    """
     order = "<" if data.startswith(b"II") else ">"
     big = 43 in data[2:4]
     (start,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
     (entries,) = struct.unpack_from(order + ("Q" if big else "H"), data, start)
     first, length = start + (8 if big else 2), 20 if big else 12
     layout = order + ("HHQ" if big else "HHI")
-    tags = (struct.unpack_from(layout, data, first + index * length) for index in range(min(entries, 4096)))
+    if entries > MOST_PARTS:
+        return MOST_STRIPS + 1
+    tags = (struct.unpack_from(layout, data, first + index * length) for index in range(entries))
     return max((count for tag, _type, count in tags if tag in (_STRIP_OFFSETS, _TILE_OFFSETS)), default=0)
 
 

@@ -58,7 +58,9 @@ def _exif(orientation: int) -> bytes:
 _START_OF_SCAN, _END = 0xDA, 0xD9
 _KEPT_BY_JPEG = {0xE0, 0xEE}
 """APP0 (JFIF: density) and APP14 (Adobe: how colours are coded)."""
-_NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]", re.DOTALL)
+_MARKER = re.compile(rb"\xff++[^\x00\xff\xd0-\xd7]")
+# From the beginning of a run of 0xff alone: tried from each of its bytes, a long run would take hours.
+_NEXT_MARKER = re.compile(rb"(?<!\xff)" + _MARKER.pattern)
 
 
 def _jpeg(data: bytes, orientation: int) -> Iterator[bytes]:
@@ -68,7 +70,7 @@ def _jpeg(data: bytes, orientation: int) -> Iterator[bytes]:
         yield struct.pack(">BBH", 0xFF, 0xE1, 2 + len(body)) + body
     position = 2
     while True:
-        found = _NEXT_MARKER.match(data, position)
+        found = _MARKER.match(data, position)
         if not found:
             raise _Malformed
         marker = data[found.end() - 1]

@@ -117,6 +117,7 @@ AXES_FAILURE_LIMIT = 10
 AXES_COOLOFF_TIME = datetime.timedelta(minutes=15)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
+AXES_CLIENT_IP_CALLABLE = "diagnosis.api.throttles.address_of"
 AXES_LOCKOUT_CALLABLE = "diagnosis.web.accounts.locked_out"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
@@ -145,6 +146,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     }
     # Tests get a file too: threads of a test server cannot share a database in memory.
     DATABASES["default"]["TEST"] = {"NAME": VAR_DIR / "test.sqlite3"}
+# Throttles count here. By default each process counts for itself.
+CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # X-rays and heatmaps: no MEDIA_URL on purpose. A view that asks who is looking serves them.
@@ -173,6 +176,7 @@ MAX_FILES_PER_REQUEST = env.int("MAX_FILES_PER_REQUEST", default=20)
 ANONYMOUS_UPLOADS = env.bool("ANONYMOUS_UPLOADS", default=DEBUG)
 PREDICT_THROTTLE = env.str("PREDICT_THROTTLE", default="120/min")
 API_THROTTLE = env.str("API_THROTTLE", default="600/min")
+ACCOUNT_THROTTLE = env.str("ACCOUNT_THROTTLE", default="30/hour")
 
 # --- API --------------------------------------------------------------------------------
 
@@ -186,11 +190,11 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_PAGINATION_CLASS": "rest_framework.pagination.CursorPagination",
-    "PAGE_SIZE": 25,
+    "DEFAULT_PARSER_CLASSES": ["diagnosis.api.parsers.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "diagnosis.api.negotiation.WhatThereIs",
+    "DEFAULT_PAGINATION_CLASS": "diagnosis.api.pagination.Keyset",
     "DEFAULT_THROTTLE_CLASSES": ["diagnosis.api.throttles.CallerThrottle"],
-    "DEFAULT_THROTTLE_RATES": {"predict": PREDICT_THROTTLE, "api": API_THROTTLE},
+    "DEFAULT_THROTTLE_RATES": {"predict": PREDICT_THROTTLE, "api": API_THROTTLE, "account": ACCOUNT_THROTTLE},
     "NUM_PROXIES": NUM_PROXIES,
     "EXCEPTION_HANDLER": "diagnosis.api.problems.as_problem",
     "DEFAULT_SCHEMA_CLASS": "diagnosis.api.schema.Schema",
@@ -207,6 +211,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PUBLIC": True,
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "diagnosis.api.schema.add_problems",
+    ],
 }
 
 # --- Export -----------------------------------------------------------------------------
@@ -220,6 +228,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "loggers": {"axes": {"level": "WARNING"}},
+    # Django's own handler beside this one would say everything twice.
+    "loggers": {"axes": {"level": "WARNING"}, "django": {"handlers": []}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
 }

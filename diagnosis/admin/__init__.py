@@ -1,3 +1,3 @@
-"""The admin: past predictions for reviewers and administrators, to find, to look at and to read anew."""
+"""The admin: past predictions, to find, to look at and to read anew; who did what; accounts."""
 
-from diagnosis.admin import predictions, records  # noqa: F401  they register themselves
+from diagnosis.admin import accounts, predictions, records  # noqa: F401  they register themselves

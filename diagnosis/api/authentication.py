@@ -5,17 +5,28 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from knox.auth import TokenAuthentication
 from rest_framework import exceptions
+from rest_framework.request import Request
 
 
 class BearerAuthentication(TokenAuthentication):
     """`Authorization: Bearer <token>`, with a token that its user made on the account page or by the API."""
 
+    def authenticate(self, request: Request) -> Any:
+        scheme = request.headers.get("Authorization", "Bearer").partition(" ")[0]
+        if scheme.lower() != "bearer":
+            # Taken for a visitor, the program would not learn why it finds nothing.
+            raise exceptions.AuthenticationFailed("Log in with `Authorization: Bearer` and a token of your account.")
+        return super().authenticate(request)
+
     def authenticate_credentials(self, token: bytes) -> Any:
+        refusal = exceptions.AuthenticationFailed(
+            "The token is wrong, over or revoked, or its account is closed. Make a new one on your account's page."
+        )
         try:
             token.decode("ascii")
-        except UnicodeDecodeError:
-            raise exceptions.AuthenticationFailed from None
-        return super().authenticate_credentials(token)
+            return super().authenticate_credentials(token)
+        except (UnicodeDecodeError, exceptions.AuthenticationFailed):
+            raise refusal from None
 
 
 class BearerScheme(OpenApiAuthenticationExtension):

@@ -1,23 +1,79 @@
-"""What `GET /api/predictions/` can be narrowed down and ordered by."""
+"""What `GET /api/predictions/` can be narrowed down and ordered by. A value that means nothing is refused."""
+
+import datetime
+from typing import Any
 
 import django_filters
+from django import forms
+from django.core.validators import RegexValidator
 from django.db.models import QuerySet
-from rest_framework import filters
+from django_filters.rest_framework import DjangoFilterBackend
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import exceptions, filters
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from diagnosis.models import Prediction, Review
 
 
+class TrueOrFalse(forms.Field):
+    """Django's own fields take anything else for "unknown" or for true."""
+
+    def to_python(self, value: Any) -> bool | None:
+        if value in self.empty_values:
+            return None
+        try:
+            return {"true": True, "false": False}[str(value).lower()]
+        except KeyError:
+            raise forms.ValidationError("Give true or false.") from None
+
+
+class BooleanFilter(django_filters.BooleanFilter):
+    field_class = TrueOrFalse
+
+
+# Any filter may be there and empty, which the descriptions of the next two have to tell by themselves.
+SHA256 = "^[0-9a-f]{64}$"
+
+
+@extend_schema_field({"type": "string", "pattern": "^([0-9a-f]{64})?$"})
+class Sha256Filter(django_filters.CharFilter):
+    def __init__(self, **options: Any):
+        refusal = "Give the 64 digits of a SHA-256 in hexadecimal, in small letters."
+        super().__init__(validators=[RegexValidator(SHA256, refusal)], **options)
+
+
+class Time(django_filters.fields.IsoDateTimeField):
+    """In UTC, as the database keeps it: the first and the last day of the calendar may have no such time."""
+
+    def to_python(self, value: Any) -> datetime.datetime | None:
+        time = super().to_python(value)
+        try:
+            return time and time.astimezone(datetime.UTC)
+        except OverflowError:
+            raise forms.ValidationError(self.error_messages["invalid"], code="invalid") from None
+
+
+@extend_schema_field({"anyOf": [{"type": "string", "format": "date-time"}, {"type": "string", "maxLength": 0}]})
+class TimeFilter(django_filters.IsoDateTimeFilter):
+    """ISO 8601, with the site's time zone where none is given."""
+
+    field_class = Time
+
+    def __init__(self, **options: Any):
+        refusal = "Give a date and time such as 2026-11-24T12:00:00Z."
+        super().__init__(error_messages={"invalid": refusal}, **options)
+
+
 class PredictionFilter(django_filters.FilterSet):
     prediction = django_filters.ChoiceFilter(field_name="label", choices=Prediction.Label.choices)
     status = django_filters.ChoiceFilter(choices=Prediction.Status.choices)
-    uncertain = django_filters.BooleanFilter()
+    uncertain = BooleanFilter()
     model_version = django_filters.CharFilter()
     operating_point = django_filters.CharFilter()
-    sha256 = django_filters.CharFilter(field_name="upload__sha256")
-    created_after = django_filters.IsoDateTimeFilter(field_name="created", lookup_expr="gte")
-    created_before = django_filters.IsoDateTimeFilter(field_name="created", lookup_expr="lt")
+    sha256 = Sha256Filter(field_name="upload__sha256")
+    created_after = TimeFilter(field_name="created", lookup_expr="gte")
+    created_before = TimeFilter(field_name="created", lookup_expr="lt")
 
     class Meta:
         model = Prediction
@@ -28,22 +84,64 @@ class ReviewFilter(django_filters.FilterSet):
     prediction = django_filters.UUIDFilter(field_name="prediction_id")
     reading = django_filters.ChoiceFilter(choices=Review.Reading.choices)
     reviewer = django_filters.CharFilter(field_name="reviewer__username")
-    created_after = django_filters.IsoDateTimeFilter(field_name="created", lookup_expr="gte")
-    created_before = django_filters.IsoDateTimeFilter(field_name="created", lookup_expr="lt")
+    created_after = TimeFilter(field_name="created", lookup_expr="gte")
+    created_before = TimeFilter(field_name="created", lookup_expr="lt")
 
     class Meta:
         model = Review
         fields: list[str] = []
 
 
-class Ordering(filters.OrderingFilter):
-    """`ordering`, one of created, -created, probability, -probability.
-
-    By probability, what has none (rejected pictures) is left out: a page could not go on from there.
-    """
+class KnownFiltersBackend(DjangoFilterBackend):
+    """Filters, and refuses a parameter that the list does not know: misspelt, it would give everything."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet, view: APIView) -> QuerySet:
-        by = self.get_ordering(request, queryset, view)
-        if by and by[0].lstrip("-") == "probability":
-            queryset = queryset.filter(probability__isnull=False)
+        known = {"ordering", "search", "cursor", "format", *self.get_filterset_class(view, queryset).base_filters}
+        if unknown := sorted(set(request.query_params) - known):
+            raise exceptions.ValidationError(
+                {unknown[0]: f"There is no such parameter. Choose from {', '.join(sorted(known - {'format'}))}."}
+            )
         return super().filter_queryset(request, queryset, view)
+
+
+class Search(filters.SearchFilter):
+    """`search`: every word must occur. So many words that a query of the database cannot hold them are refused."""
+
+    most_words = 20
+
+    def get_search_terms(self, request: Request) -> list[str]:
+        terms = super().get_search_terms(request)
+        if len(terms) > self.most_words:
+            raise exceptions.ValidationError(
+                {self.search_param: f"Search for at most {self.most_words} words at once."}
+            )
+        return terms
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        (parameter,) = super().get_schema_operation_parameters(view)
+        return [{**parameter, "description": f"At most {self.most_words} words of the file name, or of the SHA-256."}]
+
+
+class Ordering(filters.OrderingFilter):
+    """`ordering`, one of the view's `ordering_fields`, upward or, with a minus before it, downward.
+
+    Rows that have no such value (the probability of a rejected picture) are left out: a page could not go on there.
+    """
+
+    def get_ordering(self, request: Request, queryset: QuerySet, view: Any) -> list[str]:
+        by = request.query_params.get(self.ordering_param) or view.ordering[0]
+        choices = self._choices(view)
+        if by not in choices:
+            raise exceptions.ValidationError({self.ordering_param: f"Choose one of {', '.join(choices)}."})
+        return [by]
+
+    def filter_queryset(self, request: Request, queryset: QuerySet, view: Any) -> QuerySet:
+        (by,) = self.get_ordering(request, queryset, view)
+        return queryset.filter(**{f"{by.lstrip('-')}__isnull": False}).order_by(by)
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        (parameter,) = super().get_schema_operation_parameters(view)
+        return [{**parameter, "schema": {"type": "string", "enum": self._choices(view)}}]
+
+    def _choices(self, view: Any) -> list[str]:
+        return [sign + name for name in view.ordering_fields for sign in ("", "-")]

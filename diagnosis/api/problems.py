@@ -1,19 +1,23 @@
 """Errors of the API in one shape: RFC 9457 problem details, with a short `code` for programs."""
 
 import math
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
-from django.http import Http404, HttpRequest, JsonResponse
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.urls import resolve
+from django.views import defaults
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
+from rest_framework.parsers import MultiPartParser
 from rest_framework.views import set_rollback
 
 from diagnosis import inference, services
+from diagnosis.api.schema import CONTENT_TYPE
 from diagnosis.models import Prediction
-
-CONTENT_TYPE = "application/problem+json"
 
 
 class NoFile(exceptions.APIException):
@@ -60,7 +64,7 @@ def check_number(files: int) -> None:
 
 def is_api(request: HttpRequest) -> bool:
     """Whether the address belongs to the API, and errors should be problem details."""
-    return request.path.startswith("/api/") or request.path.rstrip("/") == "/predict"
+    return request.path.startswith(("/api/", "/predict/")) or request.path == "/predict"
 
 
 def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> JsonResponse:
@@ -69,9 +73,33 @@ def problem(status: int, code: str, detail: str, headers: dict[str, str] | None 
     return JsonResponse(body, status=status, content_type=CONTENT_TYPE, headers=headers)
 
 
+@csrf_exempt  # whose refusal would be a page
 def nothing_here(request: HttpRequest) -> JsonResponse:
     """404 for an address of the API that there is not."""
+    if not request.path.endswith("/") and resolve(f"{request.path_info}/").func is not nothing_here:
+        return problem(404, "not_found", "This address ends with a slash.")
     return problem(404, "not_found", "There is no such address; /api/docs/ lists those there are.")
+
+
+def or_page(status: int, code: str, detail: str, page: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """A handler of Django's for errors outside of any view: a problem for the API, `page` for everybody else."""
+
+    def handler(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return problem(status, code, detail) if is_api(request) else page(request, *args, **kwargs)
+
+    return handler
+
+
+BAD_REQUEST = "The request was refused: it has too many fields or files, or a field that is too long."
+bad_request = or_page(400, "bad_request", "The request could not be understood.", defaults.bad_request)
+permission_denied = or_page(403, "permission_denied", "You may not do this.", defaults.permission_denied)
+page_not_found = or_page(404, "not_found", "There is nothing here that you may see.", defaults.page_not_found)
+server_error = or_page(
+    500,
+    "server_error",
+    "Something went wrong on this server; the error has been logged. Try again in a minute.",
+    defaults.server_error,
+)
 
 
 def _body(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
@@ -119,17 +147,38 @@ def as_problem(error: Exception, context: dict[str, Any]) -> JsonResponse | None
             body = members(error)
             return JsonResponse(body, status=body["status"], content_type=CONTENT_TYPE)
         case exceptions.ValidationError(detail=dict() as fields):
-            sentences = (f"`{name}`: {' '.join(map(str, said))}" for name, said in fields.items())
+            sentences = (
+                " ".join(_flat(said) if name == "non_field_errors" else [f"`{name}`:", *_flat(said)])
+                for name, said in fields.items()
+            )
             return problem(400, "invalid", " ".join(sentences))
         case Http404():
             return problem(404, "not_found", "There is nothing here that you may see.")
         case PermissionDenied():
             return problem(403, "permission_denied", "You may not do this.")
         case SuspiciousOperation():
-            return problem(400, "bad_request", "The request could not be understood.")
+            return problem(400, "bad_request", BAD_REQUEST)
+        case exceptions.ParseError():
+            return problem(400, "parse_error", f"The body could not be read. {_sentence(error.detail)}")
+        case exceptions.UnsupportedMediaType():
+            takes_files = MultiPartParser in context["view"].parser_classes
+            how = NoFile.default_detail if takes_files else "Send JSON, with `Content-Type: application/json`."
+            return problem(415, "unsupported_media_type", f"{error.detail} {how}")
         case exceptions.APIException():
             return _of_framework(error)
     return None
+
+
+def _flat(said: Any) -> list[str]:
+    """Sentences out of the lists and dicts in which Django REST framework keeps them."""
+    if isinstance(said, dict):
+        said = list(said.values())
+    return [sentence for part in said for sentence in _flat(part)] if isinstance(said, list) else [_sentence(said)]
+
+
+def _sentence(said: object) -> str:
+    text = str(said)
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _of_framework(error: exceptions.APIException) -> JsonResponse:
@@ -140,7 +189,4 @@ def _of_framework(error: exceptions.APIException) -> JsonResponse:
         headers["WWW-Authenticate"] = challenge
     codes = error.get_codes()
     code = codes if isinstance(codes, str) else "invalid"
-    if isinstance(error, exceptions.UnsupportedMediaType):
-        return problem(415, "unsupported_media_type", f"{error.detail} {NoFile.default_detail}")
-    detail = error.detail if isinstance(error.detail, str) else "; ".join(str(part) for part in error.detail)
-    return problem(error.status_code, code, str(detail), headers)
+    return problem(error.status_code, code, " ".join(_flat(error.detail)), headers)

@@ -1,11 +1,11 @@
-"""What the OpenAPI description says of every address beside its own answer: the errors."""
+"""What the OpenAPI description says of every address beside its own answer: the errors, and who needs to log in."""
 
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema
-from rest_framework import serializers
+from rest_framework import permissions, serializers
 
-from diagnosis.api import problems
+CONTENT_TYPE = "application/problem+json"
 
 
 class Problem(serializers.Serializer):
@@ -19,11 +19,21 @@ class Problem(serializers.Serializer):
 
 
 class Schema(AutoSchema):
-    """Adds the problem answers, which no view has to name."""
+    """Tells that a visitor may ask where a view does not insist on a user: with fewer answers, or with a refusal."""
 
-    def get_response_serializers(self) -> Any:
-        own: Any = super().get_response_serializers()
-        if not isinstance(own, dict):
-            status = {"POST": "201", "DELETE": "204"}.get(self.method, "200")
-            own = {status: own}
-        return {**own, ("default", problems.CONTENT_TYPE): Problem}
+    def get_auth(self) -> list[dict[str, Any]]:
+        ways = super().get_auth()
+        insists = any(isinstance(permission, permissions.IsAuthenticated) for permission in self.view.get_permissions())
+        return ways if insists or {} in ways else [*ways, {}]
+
+
+def add_problems(result: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """Let every operation tell that it may answer with a problem; a hook of drf-spectacular."""
+    problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    for methods in result["paths"].values():
+        for operation in methods.values():
+            operation["responses"]["default"] = {
+                "description": "What went wrong.",
+                "content": {CONTENT_TYPE: problem},
+            }
+    return result

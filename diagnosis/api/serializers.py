@@ -3,7 +3,9 @@
 import datetime
 from typing import Any
 
+from django.conf import settings
 from django.urls import reverse
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -14,11 +16,16 @@ from diagnosis.models import ApiToken, Prediction, Review
 NOTICE = "For education and research. Not for clinical use without validation."
 
 
+@extend_schema_field({"type": "string", "enum": ["true", "false", "1", "0", "yes", "no", "on", "off"]})
+class Flag(serializers.BooleanField):
+    """A form field is text, so these are all that it may be."""
+
+
 class PredictOptions(serializers.Serializer):
     """What may go with the picture."""
 
     operating_point = serializers.ChoiceField(choices=[], required=False)
-    force = serializers.BooleanField(required=False, default=False)
+    force = Flag(required=False)
 
     def get_fields(self) -> dict[str, serializers.Field]:
         fields = super().get_fields()
@@ -31,7 +38,9 @@ class PredictOptions(serializers.Serializer):
 
 
 class OneFile(PredictOptions):
-    """The picture, and what may go with it: for the description alone, since services.py judges files."""
+    """The picture, and what may go with it."""
+
+    # This and the next are for the description alone: services.py judges files.
 
     file = serializers.FileField(help_text="The X-ray: JPEG, PNG, TIFF, BMP or WebP.")
 
@@ -39,20 +48,40 @@ class OneFile(PredictOptions):
 class ManyFiles(PredictOptions):
     """The pictures, and what may go with them."""
 
-    file = serializers.ListField(child=serializers.FileField(), min_length=1)
+    def get_fields(self) -> dict[str, serializers.Field]:
+        files = serializers.ListField(
+            child=serializers.FileField(), min_length=1, max_length=settings.MAX_FILES_PER_REQUEST
+        )
+        return {**super().get_fields(), "file": files}
+
+
+class FigureSerializer(serializers.Serializer):
+    """A share of pictures, and its 95 % interval."""
+
+    value = serializers.FloatField()
+    low = serializers.FloatField()
+    high = serializers.FloatField()
+
+
+class MeasuredSerializer(serializers.Serializer):
+    on = serializers.CharField(help_text="The set of pictures: test or validation.")
+    sensitivity = FigureSerializer()
+    specificity = FigureSerializer()
 
 
 class PredictionSerializer(serializers.ModelSerializer):
-    """A prediction as the API shows it; docs in README."""
+    """What one version of the network said of one picture."""
 
     prediction = serializers.SerializerMethodField()
-    measured = serializers.JSONField(help_text="How often this model is right at this operating point, with intervals.")
+    measured = serializers.SerializerMethodField(
+        help_text="How often this model is right at this operating point; empty where nobody has measured it."
+    )
     reliable = serializers.SerializerMethodField()
-    url = serializers.CharField(source="get_absolute_url")
+    url = serializers.CharField(source="get_absolute_url", read_only=True)
     heatmap_url = serializers.SerializerMethodField()
     xray_url = serializers.SerializerMethodField()
-    file_name = serializers.CharField(source="upload.original_name")
-    sha256 = serializers.CharField(source="upload.sha256")
+    file_name = serializers.CharField(source="upload.original_name", read_only=True)
+    sha256 = serializers.CharField(source="upload.sha256", read_only=True)
     notice = serializers.SerializerMethodField()
 
     class Meta:
@@ -78,10 +107,15 @@ class PredictionSerializer(serializers.ModelSerializer):
             "sha256",
             "notice",
         ]
+        read_only_fields = fields
 
     @extend_schema_field({"type": ["string", "null"], "enum": [*inference.LABELS, None]})
     def get_prediction(self, prediction: Prediction) -> str | None:
         return prediction.label or None
+
+    @extend_schema_field(MeasuredSerializer(allow_null=True))
+    def get_measured(self, prediction: Prediction) -> dict[str, Any] | None:
+        return prediction.measured
 
     def get_reliable(self, prediction: Prediction) -> bool:
         return prediction.status == Prediction.Status.OK
@@ -108,6 +142,15 @@ class ManyAnswers(serializers.Serializer):
     """In the order of the files."""
 
     results = Answer(many=True)
+
+
+class Text(serializers.CharField):
+    """Takes text alone; Django REST framework's own turns a number into text."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
 
 
 class ReviewSerializer(serializers.ModelSerializer):
@@ -138,6 +181,7 @@ class TokenSerializer(serializers.ModelSerializer):
     """A token without its secret. `id` is the secret's beginning."""
 
     id = serializers.CharField(source="token_key", read_only=True)
+    name = Text(max_length=80, help_text="What the token is for.")
     days = serializers.IntegerField(min_value=1, max_value=3650, default=90, write_only=True)
 
     class Meta:
@@ -146,8 +190,11 @@ class TokenSerializer(serializers.ModelSerializer):
         read_only_fields = ["created", "expiry"]
 
     def create(self, validated_data: dict[str, Any]) -> Any:
-        days = datetime.timedelta(days=validated_data["days"])
-        return ApiToken.objects.create(validated_data["user"], expiry=days, name=validated_data["name"])
+        term = datetime.timedelta(days=validated_data["days"])
+        if maker := validated_data["maker"]:
+            # A token that is lost must not live on in one that it made.
+            term = min(term, maker.expiry - timezone.now()) if maker.expiry else term
+        return ApiToken.objects.create(validated_data["user"], expiry=term, name=validated_data["name"])
 
 
 class TokenMade(TokenSerializer):
@@ -169,11 +216,11 @@ class ModelSerializer(serializers.Serializer):
     version = serializers.CharField(source="name")
     served = serializers.BooleanField()
     error = serializers.CharField()
-    created = serializers.DateTimeField(source="card.created", default=None)
+    created = serializers.DateTimeField(source="card.created", default=None, allow_null=True)
     operating_points = serializers.DictField(
-        source="card.operating_points", child=OperatingPointSerializer(), default=None
+        source="card.operating_points", child=OperatingPointSerializer(), default=None, allow_null=True
     )
-    intended_use = serializers.CharField(source="card.intended_use", default=None)
+    intended_use = serializers.CharField(source="card.intended_use", default=None, allow_null=True)
 
 
 class StatisticsSerializer(serializers.Serializer):

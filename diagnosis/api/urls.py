@@ -25,5 +25,5 @@ urlpatterns = [
     path("api/statistics/", StatisticsView.as_view(), name="statistics"),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="api:schema"), name="docs"),
-    re_path("^api/", problems.nothing_here),
+    re_path("^(?:api|predict)/", problems.nothing_here),
 ]

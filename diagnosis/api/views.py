@@ -6,11 +6,10 @@ from typing import Any
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponseBase
-from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from knox.models import get_token_model
-from rest_framework import filters, mixins, permissions, status, viewsets
+from rest_framework import mixins, permissions, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.parsers import JSONParser, MultiPartParser
 from rest_framework.request import Request
@@ -20,7 +19,7 @@ from rest_framework.views import APIView
 
 from diagnosis import access, audit, inference, pictures, reviews, services
 from diagnosis.api import problems
-from diagnosis.api.filters import Ordering, PredictionFilter, ReviewFilter
+from diagnosis.api.filters import KnownFiltersBackend, Ordering, PredictionFilter, ReviewFilter, Search
 from diagnosis.api.serializers import (
     ManyAnswers,
     ManyFiles,
@@ -38,7 +37,7 @@ from diagnosis.models import ApiToken, Prediction, Review
 
 IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
-    OpenApiTypes.STR,
+    {"type": "string", "pattern": "^[ -~]*$", "maxLength": problems.LONGEST_KEY},
     OpenApiParameter.HEADER,
     description="At most 200 characters. A request sent again under the same key gets the first one's answer.",
 )
@@ -56,7 +55,9 @@ class MayUpload(permissions.BasePermission):
 @extend_schema_view(
     list=extend_schema(summary="The predictions you may see, newest first"),
     retrieve=extend_schema(summary="One prediction"),
-    destroy=extend_schema(summary="Delete a prediction with its picture, and every other prediction of that upload"),
+    destroy=extend_schema(
+        summary="Delete a prediction with its picture, and every other prediction of that upload", responses={204: None}
+    ),
 )
 class PredictionViewSet(
     mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.DestroyModelMixin, viewsets.GenericViewSet[Prediction]
@@ -66,7 +67,7 @@ class PredictionViewSet(
     parser_classes = [MultiPartParser]
     queryset = Prediction.objects.none()
     lookup_value_converter = "uuid"
-    filter_backends = [DjangoFilterBackend, filters.SearchFilter, Ordering]
+    filter_backends = [KnownFiltersBackend, Search, Ordering]
     filterset_class = PredictionFilter
     search_fields = ["upload__original_name", "upload__sha256"]
     ordering_fields = ["created", "probability"]
@@ -135,9 +136,9 @@ class PredictionViewSet(
         return prediction
 
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        response = super().retrieve(request, *args, **kwargs)
-        audit.record(access.person_of(request), audit.Action.VIEWED, [self.get_object()], detail=audit.RESULT)
-        return response
+        prediction = self.get_object()
+        audit.record(access.person_of(request), audit.Action.VIEWED, [prediction], detail=audit.RESULT)
+        return Response(self.get_serializer(prediction).data)
 
     def perform_destroy(self, instance: Prediction) -> None:
         person = access.person_of(self.request)
@@ -188,7 +189,7 @@ class ReviewViewSet(mixins.ListModelMixin, mixins.CreateModelMixin, viewsets.Gen
     permission_classes = [MayReview]
     parser_classes = [JSONParser]
     queryset = Review.objects.none()
-    filter_backends = [DjangoFilterBackend, Ordering]
+    filter_backends = [KnownFiltersBackend, Ordering]
     filterset_class = ReviewFilter
     ordering_fields = ["created"]
     ordering = ["-created"]
@@ -203,7 +204,7 @@ class ReviewViewSet(mixins.ListModelMixin, mixins.CreateModelMixin, viewsets.Gen
 
 @extend_schema_view(
     list=extend_schema(summary="Your tokens, without their secrets"),
-    destroy=extend_schema(summary="Revoke a token"),
+    destroy=extend_schema(summary="Revoke a token", responses={204: None}),
 )
 class TokenViewSet(mixins.ListModelMixin, mixins.DestroyModelMixin, viewsets.GenericViewSet[ApiToken]):
     serializer_class = TokenSerializer
@@ -216,11 +217,15 @@ class TokenViewSet(mixins.ListModelMixin, mixins.DestroyModelMixin, viewsets.Gen
     def get_queryset(self) -> QuerySet[ApiToken]:
         return get_token_model().objects.filter(user=self.request.user)
 
-    @extend_schema(summary="Make a token; its secret is in this answer alone", responses={201: TokenMade})
+    @extend_schema(
+        summary="Make a token; its secret is in this answer alone",
+        description="Made with a token, it ends no later than that one.",
+        responses={201: TokenMade},
+    )
     def create(self, request: Request) -> Response:
         asked = self.get_serializer(data=request.data)
         asked.is_valid(raise_exception=True)
-        token, secret = asked.save(user=request.user)
+        token, secret = asked.save(user=request.user, maker=request.auth)
         return Response({**self.get_serializer(token).data, "token": secret}, status=status.HTTP_201_CREATED)
 
 

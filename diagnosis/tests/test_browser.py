@@ -154,3 +154,40 @@ def test_no_page_scrolls_sideways(page: Page, live_server, files, width):
     for path in (page.url, f"{live_server.url}/", f"{live_server.url}/history/", f"{live_server.url}/accounts/login/"):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_accounts_admin_and_api_docs_run_under_the_security_policy(quiet_page: Page, live_server, admin_user, width):
+    """What the policy blocks stands in the console, which stays empty; and no page of accounts scrolls sideways."""
+    page = quiet_page
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto(f"{live_server.url}/accounts/login/")
+    page.get_by_label("User name").fill("admin")
+    page.get_by_label("Password").fill("password")
+    page.get_by_role("main").get_by_role("button", name="Log in").click()
+    page.get_by_role("link", name="admin", exact=False).last.click()
+    page.get_by_label("Name").fill("scanner of the ward")
+    page.get_by_role("button", name="Make a token").click()
+    expect(page.get_by_text("Copy the token now")).to_be_visible()
+    for address in ("", "password/", "password/reset/", "delete"):
+        page.goto(f"{live_server.url}/accounts/{address}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, address
+    for address in ("", "auth/user/", "auth/user/add/", "diagnosis/prediction/", "diagnosis/auditevent/"):
+        page.goto(f"{live_server.url}/admin/{address}")
+    page.goto(f"{live_server.url}/api/docs/")
+    page.locator("#operations-predict-predict .opblock-summary-control").click()
+    page.get_by_role("button", name="Try it out").click()
+    expect(page.get_by_role("button", name="Execute")).to_be_visible()
+
+
+def test_the_api_docs_work_for_whoever_is_logged_in(quiet_page: Page, live_server, admin_user):
+    page = quiet_page
+    page.goto(f"{live_server.url}/accounts/login/?next=/api/docs/")
+    page.get_by_label("User name").fill("admin")
+    page.get_by_label("Password").fill("password")
+    page.get_by_role("main").get_by_role("button", name="Log in").click()
+    page.locator("#operations-tokens-tokens_create .opblock-summary-control").click()
+    page.get_by_role("button", name="Try it out").click()
+    page.locator("#operations-tokens-tokens_create textarea").fill('{"name": "from the docs", "days": 1}')
+    page.get_by_role("button", name="Execute").click()
+    expect(page.locator("#operations-tokens-tokens_create .live-responses-table")).to_contain_text("201")

@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -119,9 +120,6 @@ SIDE = 7700  # 59.3 million pixels, just under the limit
 
 
 def png_of_zeros(side: int, bits: int, colour: int, channels: int) -> bytes:
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
     header = struct.pack(">IIBBBBB", side, side, bits, colour, 0, 0, 0)
     packer = zlib.compressobj(1)
     row = bytes(1 + side * bits * channels // 8)
@@ -137,6 +135,38 @@ BOMBS: dict[str, Callable[[], bytes]] = {
     "progressive JPEG": lambda: encoded(Image.new("RGB", (SIDE, SIDE)), "JPEG", progressive=True),
     "WebP": lambda: encoded(Image.new("RGB", (5470, 5470)), "WEBP", lossless=True, method=0),
 }
+
+
+def chunk(kind: bytes, content: bytes = b"") -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+JPEG, PNG, WEBP = (encoded(phantom.draw(160, 140).convert("RGB"), name) for name in ("JPEG", "PNG", "WEBP"))
+FILLING = 20_000_000
+# Each is decoded, or stripped of its metadata, step by step, and a step is announced by a few bytes.
+MANY_PARTS = {
+    "empty PNG chunks": PNG[:33] + chunk(b"IDAT") * (FILLING // 12) + PNG[33:],
+    "PNG comments": PNG[:33] + chunk(b"tEXt", b"a\0b") * (FILLING // 15) + PNG[33:],
+    "PNG comments that unpack": PNG[:33] + chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(10**6))) * 5000 + PNG[33:],
+    "JPEG segments": JPEG[:2] + b"\xff\xe5\0\2" * (FILLING // 4) + JPEG[2:],
+    "JPEG segments behind the pixels": JPEG[:-2] + b"\xff\xfe\0\2" * (FILLING // 4) + JPEG[-2:],
+    "JPEG filling before a segment": JPEG[:20] + b"\xff" * FILLING + JPEG[20:],
+    "JPEG filling among the pixels": JPEG[:-2] + b"\xff" * FILLING + b"\0" + JPEG[-2:],
+    "nothing between JPEG segments": JPEG[:20] + bytes(FILLING) + JPEG[20:],
+    "WebP chunks": WEBP + b"JUNK\0\0\0\0" * (FILLING // 8),
+    "BigTIFF tags": struct.pack("<2sHHHQQ", b"II", 43, 8, 0, 16, 900_000)
+    + b"".join(struct.pack("<HHQQ", 40_000 + number, 1, 1, 0) for number in range(20_000)) * 45,
+}
+
+
+@pytest.mark.parametrize("kind", MANY_PARTS)
+def test_files_of_very_many_parts_cost_less_than_two_seconds(client, db, kind):
+    started = time.monotonic()
+    response = client.post("/predict", {"file": SimpleUploadedFile("x.jpg", MANY_PARTS[kind])})
+    assert time.monotonic() - started < 2
+    assert response.status_code == 422
+    assert response.json()["code"] == "unreadable"
+
 
 READ = """
 import sys

@@ -1,6 +1,8 @@
 """Accounts: signing up, passwords, API tokens, and a person's own data."""
 
 import datetime
+import math
+import threading
 from typing import Any
 
 from django import forms
@@ -8,22 +10,27 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import authenticate, get_user_model, login, views
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.forms import BaseUserCreationForm, UsernameField
+from django.contrib.auth.forms import PasswordResetForm, UserCreationForm, UsernameField
 from django.contrib.auth.models import User
+from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.contrib.messages.views import SuccessMessageMixin
 from django.db import transaction
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as _lazy
 from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from rest_framework.request import Request
+from rest_framework.views import APIView
 
 from diagnosis import access, roles, services
+from diagnosis.api.throttles import AccountThrottle
 from diagnosis.models import ApiToken
 
 FORM = "accounts/form.html"
@@ -44,7 +51,16 @@ class LoginView(views.LoginView):
         return response
 
 
-class SignUpForm(BaseUserCreationForm):
+class SignUpForm(UserCreationForm):
+    """Names that differ in capitals alone count as the same, so that nobody passes for somebody else."""
+
+    username = UsernameField(
+        label=_lazy("User name"),
+        max_length=150,
+        validators=[UnicodeUsernameValidator()],
+        help_text=_lazy("Letters, digits and @ . + - _"),
+        widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none"}),
+    )
     email = forms.EmailField(
         label=_lazy("E-mail address"), required=False, help_text=_lazy("To set a new password, should you forget it.")
     )
@@ -52,7 +68,6 @@ class SignUpForm(BaseUserCreationForm):
     class Meta:
         model = get_user_model()
         fields = ("username", "email")
-        field_classes = {"username": UsernameField}
 
 
 @sensitive_post_parameters()
@@ -64,6 +79,8 @@ def sign_up(request: HttpRequest) -> HttpResponse:
         raise Http404
     if request.user.is_authenticated:
         return redirect("account")
+    if refusal := _too_often(request):
+        return refusal
     form = SignUpForm(_posted(request))
     if form.is_valid():
         visitor = access.visitor_of(request)
@@ -74,7 +91,13 @@ def sign_up(request: HttpRequest) -> HttpResponse:
         messages.success(request, _("Your account is made, and you are logged in."))
         _adopt(request, visitor)
         return redirect(settings.LOGIN_REDIRECT_URL)
-    context = {"form": form, "title": _("Sign up"), "button": _("Make the account")}
+    context = {
+        "form": form,
+        "title": _("Make an account"),
+        "button": _("Make the account"),
+        "back": "login",
+        "back_text": _("You have one already? Log in"),
+    }
     return render(request, FORM, context, status=400 if form.is_bound else 200)
 
 
@@ -94,10 +117,29 @@ class PasswordChange(SuccessMessageMixin, views.PasswordChangeView):
     template_name = FORM
     success_url = reverse_lazy("account")
     success_message = _lazy("Your password is changed.")
-    extra_context = {"title": _lazy("Change the password"), "button": _lazy("Change it")}
+    extra_context = {
+        "title": _lazy("Change the password"),
+        "intro": _lazy("You stay logged in here, and are logged out everywhere else. API tokens stay valid."),
+        "button": _lazy("Change the password"),
+        "back": "account",
+        "back_text": _lazy("Back to the account"),
+    }
 
 
+class LetterForm(PasswordResetForm):
+    """Sends the letter beside the answer, which would otherwise take longer where there is an account, and tell so."""
+
+    THREAD = "password reset letter"
+
+    def send_mail(self, *args: Any, **kwargs: Any) -> None:
+        threading.Thread(target=super().send_mail, args=args, kwargs=kwargs, name=self.THREAD).start()
+
+
+@method_decorator(never_cache, name="dispatch")
 class PasswordReset(SuccessMessageMixin, views.PasswordResetView):
+    """Ask for a letter with a link to set a new password."""
+
+    form_class = LetterForm
     template_name = FORM
     email_template_name = "accounts/password_reset_email.txt"
     subject_template_name = "accounts/password_reset_subject.txt"
@@ -108,7 +150,12 @@ class PasswordReset(SuccessMessageMixin, views.PasswordResetView):
         "title": _lazy("Set a new password"),
         "intro": _lazy("Tell the e-mail address of your account. You get a letter with a link to set a new password."),
         "button": _lazy("Send the letter"),
+        "back": "login",
+        "back_text": _lazy("Back to the log-in"),
     }
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return _too_often(request) or super().post(request, *args, **kwargs)
 
 
 class PasswordResetConfirm(SuccessMessageMixin, views.PasswordResetConfirmView):
@@ -221,8 +268,20 @@ def delete_all(request: HttpRequest) -> HttpResponse:
         % count,
         "button": _("Delete for good"),
         "danger": True,
+        "back": "account",
+        "back_text": _("Back to the account, and delete nothing"),
     }
     return render(request, FORM, context, status=400 if form.is_bound else 200)
+
+
+def _too_often(request: HttpRequest) -> HttpResponse | None:
+    """The refusal, where a form for strangers was sent too often from one address."""
+    throttle = AccountThrottle()
+    if request.method != "POST" or throttle.allow_request(Request(request), APIView()):
+        return None
+    response = render(request, "429.html", status=429)
+    response.headers["Retry-After"] = str(math.ceil(throttle.wait() or 1))
+    return response
 
 
 def locked_out(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

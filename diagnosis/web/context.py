@@ -1,5 +1,7 @@
 """What every page shows."""
 
+from typing import Any
+
 from django.http import HttpRequest
 
 from diagnosis import access, inference
@@ -10,7 +12,6 @@ def served_model(request: HttpRequest) -> dict[str, str]:
     return {"model_version": inference.model_version()}
 
 
-def person(request: HttpRequest) -> dict[str, access.Person]:
-    """`person`: who looks at the page, and what they may do."""
-    # An error page may be rendered before anybody knows who is asking.
+def person(request: HttpRequest) -> dict[str, Any]:
+    """Who looks, and so what is offered; nobody where an error comes before that is known."""
     return {"person": access.person_of(request) if hasattr(request, "user") else access.Person()}

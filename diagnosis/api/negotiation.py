@@ -1,0 +1,20 @@
+"""In what form an answer is given."""
+
+from typing import Any
+
+from django.http import Http404
+from rest_framework import exceptions
+from rest_framework.negotiation import DefaultContentNegotiation
+
+
+class WhatThereIs(DefaultContentNegotiation):
+    """What the caller asks for, if there is that; else what there is: a picture's address gives a picture.
+
+    RFC 9110 allows this for `Accept`, and a program fares better with JSON, problems included, than with a 406.
+    """
+
+    def select_renderer(self, request: Any, renderers: Any, format_suffix: str | None = None) -> Any:
+        try:
+            return super().select_renderer(request, renderers, format_suffix)
+        except (exceptions.NotAcceptable, Http404):
+            return renderers[0], renderers[0].media_type

@@ -1,0 +1,360 @@
+"""Accounts at the door: signing up, logging in, passwords, tokens, and what belongs to a person."""
+
+import io
+import json
+import re
+import threading
+import zipfile
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core import mail
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.utils import timezone
+
+from diagnosis.models import ApiToken, AuditEvent, Prediction, Upload
+from diagnosis.web.accounts import LetterForm
+
+pytestmark = pytest.mark.django_db
+PASSWORD = "Zebra-lamp-72"
+SIGN_UP = {"username": "dora", "email": "dora@example.org", "password1": PASSWORD, "password2": PASSWORD}
+
+
+def send(client: Client, data: bytes, name: str = "x.jpg") -> Prediction:
+    response = client.post("/predict", {"file": SimpleUploadedFile(name, data)})
+    return Prediction.objects.get(pk=response.json()["id"])
+
+
+def log_in(client: Client, name: str, password: str, **more: str):
+    return client.post("/accounts/login/", {"username": name, "password": password, **more})
+
+
+def text(response) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+
+
+# --- Signing up ---------------------------------------------------------------------------
+
+
+def test_who_signs_up_is_an_uploader_and_keeps_what_the_browser_sent(client, xray, settings):
+    settings.SIGN_UP = True
+    prediction = send(client, xray())
+    assert "Make an account" in text(client.get("/accounts/login/"))
+    page = client.post("/accounts/sign-up/", SIGN_UP, follow=True)
+    assert "1 picture sent from this browser now belongs to your account" in text(page)
+    dora = get_user_model().objects.get(username="dora")
+    assert [group.name for group in dora.groups.all()] == ["uploader"]
+    assert not dora.is_staff
+    assert Upload.objects.get().owner == dora
+    assert client.get(f"/predictions/{prediction.pk}/").status_code == 200
+    assert Client().get(f"/predictions/{prediction.pk}/").status_code == 404
+
+
+def test_signing_up_can_be_switched_off(client, settings):
+    settings.SIGN_UP = False
+    assert client.get("/accounts/sign-up/").status_code == 404
+    assert client.post("/accounts/sign-up/", SIGN_UP).status_code == 404
+    assert "Make an account" not in text(client.get("/accounts/login/"))
+    assert not get_user_model().objects.filter(username="dora").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"username": "alice"}, "already exists"),
+        ({"username": "ALICE"}, "already exists"),
+        ({"username": "al\u200bice"}, "valid username"),
+        ({"username": "x" * 151}, "at most 150 characters"),
+        ({"password1": "12345678", "password2": "12345678"}, "too common"),
+        ({"password2": "another"}, "match"),
+        ({"email": "no address"}, "valid email address"),
+        ({"username": "do\x00ra"}, "Null characters"),
+    ],
+)
+def test_what_is_wrong_with_a_new_account_is_said(client, alice, settings, change, sentence):
+    settings.SIGN_UP = True
+    response = client.post("/accounts/sign-up/", {**SIGN_UP, **change})
+    assert response.status_code == 400
+    assert sentence in text(response)
+    assert get_user_model().objects.count() == 1
+
+
+def test_strangers_send_few_forms_from_one_address(client, settings, monkeypatch):
+    settings.SIGN_UP = True
+    monkeypatch.setattr("diagnosis.api.throttles.AccountThrottle.THROTTLE_RATES", {"account": "3/hour"})
+    for _ in range(3):
+        client.post("/accounts/password/reset/", {"email": "x@example.org"}, headers={"x-forwarded-for": "1.2.3.4"})
+    for address in ("/accounts/sign-up/", "/accounts/password/reset/"):
+        response = client.post(address, SIGN_UP, headers={"x-forwarded-for": "5.6.7.8"})
+        assert response.status_code == 429
+        assert 0 < int(response["Retry-After"]) <= 3600
+        assert client.get(address).status_code == 200
+
+
+# --- Logging in and out ---------------------------------------------------------------------
+
+
+def test_logging_in_keeps_what_the_browser_sent_and_logging_out_needs_a_post(client, alice, xray):
+    send(client, xray())
+    response = log_in(client, "alice", "secret of alice", next="/history/")
+    assert response["Location"] == "/history/"
+    assert Upload.objects.get().owner == alice
+    assert client.get("/accounts/logout/").status_code == 405
+    assert client.get("/accounts/").status_code == 200
+    client.post("/accounts/logout/")
+    assert client.get("/accounts/").status_code == 302
+    assert client.get("/api/predictions/").json()["results"] == []
+
+
+@pytest.mark.parametrize(
+    "elsewhere", ["https://evil.example/", "//evil.example/", "javascript:alert(1)", "/\\evil.example"]
+)
+def test_logging_in_leads_nowhere_else(client, alice, elsewhere):
+    assert log_in(client, "alice", "secret of alice", next=elsewhere)["Location"] == "/"
+
+
+def test_the_session_changes_with_the_person(client, alice, xray):
+    send(client, xray())
+    before = client.cookies["sessionid"].value
+    log_in(client, "alice", "secret of alice")
+    assert client.cookies["sessionid"].value != before
+    assert Client(headers={"cookie": f"sessionid={before}"}).get("/accounts/").status_code == 302
+
+
+@pytest.mark.parametrize("door", ["/accounts/login/", "/admin/login/"])
+def test_ten_wrong_passwords_lock_the_door_for_that_name_and_address(client, alice, charlie, door, settings):
+    for number in range(10):
+        response = client.post(
+            door, {"username": "alice", "password": "x"}, headers={"x-forwarded-for": f"10.0.0.{number}"}
+        )
+    assert response.status_code == 429
+    right = {"username": "alice", "password": "secret of alice"}
+    response = client.post(door, right)
+    assert response.status_code == 429
+    assert int(response["Retry-After"]) == 15 * 60
+    assert "15 minutes" in text(response)
+    assert log_in(client, "charlie", "secret of charlie").status_code == 302
+    assert log_in(Client(REMOTE_ADDR="192.0.2.7"), "alice", "secret of alice").status_code == 302
+
+
+def test_behind_a_proxy_the_address_is_the_one_that_the_proxy_tells(client, alice, settings):
+    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "NUM_PROXIES": 1}
+    for number in range(10):
+        spoofed = {"x-forwarded-for": f"10.0.0.{number}, 192.0.2.1"}
+        response = client.post("/accounts/login/", {"username": "alice", "password": "x"}, headers=spoofed)
+    assert response.status_code == 429
+    right = {"username": "alice", "password": "secret of alice"}
+    assert client.post("/accounts/login/", right, headers={"x-forwarded-for": "192.0.2.2"}).status_code == 302
+
+
+def test_a_wrong_name_and_a_wrong_password_get_the_same_answer(client, alice):
+    alice.is_active = False
+    alice.save()
+    answers = {
+        re.sub(r'value="[^"]*"', "", log_in(client, name, password).content.decode())
+        for name, password in (("alice", "wrong"), ("alice", "secret of alice"), ("nobody", "wrong"))
+    }
+    assert len(answers) == 1
+
+
+def test_without_a_role_an_account_may_log_in_and_is_told_what_is_missing(client, django_user_model, xray, settings):
+    settings.ANONYMOUS_UPLOADS = False
+    client.force_login(django_user_model.objects.create_user("norole", password=PASSWORD))
+    assert "You have no role yet" in text(client.get("/accounts/"))
+    response = client.post("/predict", {"file": SimpleUploadedFile("x.jpg", xray())})
+    assert (response.status_code, response.json()["code"]) == (403, "permission_denied")
+    assert "administrator" in response.json()["detail"]
+    assert 'name="file"' not in client.get("/").content.decode()
+
+
+# --- Passwords -----------------------------------------------------------------------------
+
+
+def letter_about(client: Client, address: str) -> list:
+    """The letters that asking for one sends."""
+    assert client.post("/accounts/password/reset/", {"email": address}).status_code == 302
+    for thread in threading.enumerate():
+        if thread.name == LetterForm.THREAD:
+            thread.join()
+    return mail.outbox
+
+
+def test_a_forgotten_password_is_set_anew_by_the_link_of_a_letter(client, alice):
+    alice.email = "alice@example.org"
+    alice.save()
+    (letter,) = letter_about(client, "Alice@example.org")
+    assert letter.to == ["alice@example.org"]
+    assert "alice" in letter.body
+    (link,) = re.findall(r"http://testserver(/\S+)", letter.body)
+    page = client.get(link, follow=True)
+    assert page["Referrer-Policy"] == "same-origin"
+    address = page.redirect_chain[-1][0]
+    assert link.rstrip("/").rpartition("/")[2] not in address, "the secret does not stay in the address"
+    refused = client.post(address, {"new_password1": "12345678", "new_password2": "12345678"})
+    assert "too common" in text(refused)
+    done = client.post(address, {"new_password1": PASSWORD, "new_password2": PASSWORD}, follow=True)
+    assert "Your new password is set" in text(done)
+    assert log_in(Client(), "alice", "secret of alice").status_code == 200
+    assert log_in(Client(), "alice", PASSWORD).status_code == 302
+    assert "used already or is too old" in text(Client().get(link, follow=True))
+
+
+def test_asking_for_a_letter_does_not_tell_who_has_an_account(client, alice, charlie):
+    alice.email, alice.is_active = "alice@example.org", False
+    alice.save()
+    assert letter_about(client, "alice@example.org") == []
+    assert letter_about(client, "nobody@example.org") == []
+
+
+def test_a_changed_password_logs_out_everywhere_else(client, alice):
+    elsewhere = Client()
+    for browser in (client, elsewhere):
+        log_in(browser, "alice", "secret of alice")
+    fields = {"old_password": "secret of alice", "new_password1": PASSWORD, "new_password2": PASSWORD}
+    wrong = client.post("/accounts/password/", {**fields, "old_password": "x"})
+    assert "old password was entered incorrectly" in text(wrong)
+    assert "Your password is changed" in text(client.post("/accounts/password/", fields, follow=True))
+    assert client.get("/accounts/").status_code == 200
+    assert elsewhere.get("/accounts/").status_code == 302
+
+
+# --- API tokens -----------------------------------------------------------------------------
+
+
+def bearer(secret: str) -> Client:
+    return Client(headers={"authorization": f"Bearer {secret}"})
+
+
+def test_a_token_is_shown_once_and_kept_as_a_digest(client, alice):
+    client.force_login(alice)
+    page = client.post("/accounts/", {"name": "scanner", "days": "7"})
+    (secret,) = re.findall(r'id="new-token">([0-9a-f]{64})<', page.content.decode())
+    assert "no-store" in page["Cache-Control"]
+    token = ApiToken.objects.get()
+    assert secret not in json.dumps(list(ApiToken.objects.values()), default=str)
+    assert timedelta(days=6) < token.expiry - timezone.now() <= timedelta(days=7)
+    assert bearer(secret).get("/api/tokens/").json()[0]["name"] == "scanner"
+    for address in ("/accounts/", "/api/tokens/"):
+        assert secret not in client.get(address).content.decode()
+    assert "scanner" in text(client.get("/accounts/"))
+    client.post(f"/accounts/tokens/{token.token_key}/revoke")
+    assert bearer(secret).get("/api/tokens/").status_code == 401
+
+
+def test_a_token_ends_with_its_term_and_with_its_account(alice):
+    _token, over = ApiToken.objects.create(alice, expiry=timedelta(seconds=-1), name="over")
+    _token, valid = ApiToken.objects.create(alice, expiry=timedelta(days=1), name="valid")
+    assert bearer(valid).get("/api/tokens/").status_code == 200
+    alice.is_active = False
+    alice.save()
+    for secret in (over, valid):
+        for address in ("/api/tokens/", "/api/predictions/"):
+            response = bearer(secret).get(address)
+            assert (response.status_code, response.json()["code"]) == (401, "authentication_failed")
+            assert response["WWW-Authenticate"] == "Bearer"
+
+
+def test_a_token_makes_none_that_lasts_longer(alice):
+    token, secret = ApiToken.objects.create(alice, expiry=timedelta(days=2), name="short")
+    made = bearer(secret).post("/api/tokens/", {"name": "long", "days": 3650}, content_type="application/json").json()
+    assert ApiToken.objects.get(name="long").expiry - token.expiry < timedelta(seconds=1)
+    assert bearer(made["token"]).get("/api/tokens/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"name": ""}, {"name": 5}, {"name": "x" * 81}, {"name": "x", "days": 0}, {"name": "x", "days": 9999}]
+)
+def test_a_token_needs_a_name_and_a_term(client, alice, fields):
+    client.force_login(alice)
+    response = client.post("/api/tokens/", json.dumps(fields), content_type="application/json")
+    assert (response.status_code, response.json()["code"]) == (400, "invalid")
+    assert not ApiToken.objects.exists()
+
+
+def test_name_and_password_are_no_way_into_the_api(alice):
+    """A program that still sends them would otherwise be taken for a visitor, and find nothing."""
+    response = Client(headers={"authorization": "Basic YWxpY2U6c2VjcmV0"}).get("/api/predictions/")
+    assert response.status_code == 401
+    assert "Bearer" in response.json()["detail"]
+
+
+# --- A person's own data ---------------------------------------------------------------------
+
+
+def test_all_that_is_mine_is_in_the_download_and_nothing_else(client, alice, charlie, xray, no_xray):
+    other = Client()
+    other.force_login(charlie)
+    send(other, xray(seed=9))
+    client.force_login(alice)
+    made = send(client, xray(), "../chest ü.jpg")
+    client.post("/predict", {"file": SimpleUploadedFile("board.png", no_xray)})
+    response = client.get("/accounts/download")
+    assert response["Content-Disposition"] == 'attachment; filename="pneumonia-site.zip"'
+    with zipfile.ZipFile(io.BytesIO(b"".join(response.streaming_content))) as archive:
+        names = set(archive.namelist())
+        told = json.loads(archive.read("predictions.json"))
+        assert archive.read(told[0]["picture"]) == made.upload.file.open().read()
+        assert archive.read(told[0]["heatmap"]) == made.heatmap.open().read()
+    assert [row["file_name"] for row in told] == ["chest ü.jpg", "board.png"]
+    assert [row["status"] for row in told] == ["ok", "rejected"]
+    assert names == {"predictions.json", *(row[what] for row in told for what in ("picture", "heatmap") if what in row)}
+    assert AuditEvent.objects.filter(actor="alice", action="exported").count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_all_that_is_mine_is_deleted_after_the_password(client, alice, charlie, xray, settings):
+    other = Client()
+    other.force_login(charlie)
+    theirs = send(other, xray(seed=9))
+    client.force_login(alice)
+    mine = send(client, xray())
+    refused = client.post("/accounts/delete", {"password": "wrong"})
+    assert refused.status_code == 400
+    assert "Nothing was deleted" in text(refused)
+    assert Upload.objects.count() == 2
+    done = client.post("/accounts/delete", {"password": "secret of alice"}, follow=True)
+    assert "1 picture and all that came of it are deleted" in text(done)
+    assert [upload.owner for upload in Upload.objects.all()] == [charlie]
+    left = {path.parent.name for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file()}
+    assert left == {str(theirs.pk), str(theirs.upload_id)}
+    assert set(AuditEvent.objects.filter(prediction=mine.pk).values_list("action", flat=True)) == {"made", "deleted"}
+    assert log_in(Client(), "alice", "secret of alice").status_code == 302
+
+
+# --- Administrators --------------------------------------------------------------------------
+
+
+def test_an_administrator_gives_roles_and_makes_nobody_a_superuser(client, ada, charlie, admin_user):
+    client.force_login(ada)
+    address = f"/admin/auth/user/{charlie.pk}/change/"
+    page = client.get(address).content.decode()
+    assert 'name="groups"' in page
+    assert "superuser" not in page
+    reviewer = charlie.groups.model.objects.get(name="reviewer")
+    fields = {"username": "charlie", "groups": [reviewer.pk], "is_active": "on", "is_superuser": "on", "is_staff": "on"}
+    assert client.post(address, fields).status_code == 302
+    charlie.refresh_from_db()
+    assert (charlie.is_superuser, charlie.is_staff) == (False, False)
+    assert list(charlie.groups.all()) == [reviewer]
+    assert client.post(f"/admin/auth/user/{admin_user.pk}/change/", fields).status_code == 403
+    assert client.post(f"/admin/auth/user/{admin_user.pk}/password/", {"password1": "x"}).status_code == 403
+
+
+def test_the_account_of_make_admin_gets_in_everywhere(admin_client, client, alice, xray):
+    client.force_login(alice)
+    prediction = send(client, xray())
+    for address in (
+        f"/predictions/{prediction.pk}/",
+        "/admin/",
+        "/admin/diagnosis/prediction/",
+        "/admin/diagnosis/auditevent/",
+        "/admin/auth/user/",
+        "/admin/auth/group/",
+        "/accounts/",
+    ):
+        assert admin_client.get(address).status_code == 200, address
+    assert "Admin" in text(admin_client.get("/"))
+    assert admin_client.delete(f"/api/predictions/{prediction.pk}/").status_code == 204

@@ -1,0 +1,265 @@
+"""Whatever a program sends: an answer in the one shape of errors, and no error of the server's."""
+
+import json
+import threading
+
+import pytest
+import requests
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from diagnosis import services
+from diagnosis.models import ApiToken, Upload
+
+pytestmark = pytest.mark.django_db
+JSON = "application/json"
+
+
+def assert_problem(response, status: int, code: str | None = None) -> None:
+    assert response.status_code == status, response.content
+    assert response["Content-Type"] == "application/problem+json"
+    if response.content:
+        body = response.json()
+        assert body["status"] == status
+        assert code in (None, body["code"])
+        assert body["detail"].endswith(".")
+
+
+@pytest.mark.parametrize("method", ["get", "post", "put", "delete", "options"])
+@pytest.mark.parametrize("address", ["/api/", "/api/nothing/", "/api/predictions/x/", "/predict/x", "/api/%FF/"])
+def test_an_unknown_address(client, method, address):
+    assert_problem(getattr(client, method)(address), 404, "not_found")
+
+
+@pytest.mark.parametrize("address", ["/api/predictions", "/api/models", "/api/tokens"])
+def test_a_forgotten_slash_is_named(client, address):
+    response = client.post(address)
+    assert_problem(response, 404, "not_found")
+    assert "slash" in response.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("method", "address"),
+    [("get", "/predict"), ("put", "/predict"), ("patch", "/api/tokens/"), ("post", "/api/models/")],
+)
+def test_a_method_that_there_is_not(client, alice, method, address):
+    client.force_login(alice)
+    response = getattr(client, method)(address)
+    assert_problem(response, 405, "method_not_allowed")
+    assert response["Allow"]
+
+
+def test_a_session_needs_the_key_of_its_forms(alice, xray):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(alice)
+    assert_problem(client.post("/predict", {"file": SimpleUploadedFile("x.jpg", xray())}), 403, "permission_denied")
+    assert_problem(client.post("/api/tokens/", {"name": "x"}, content_type=JSON), 403, "permission_denied")
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"{", "parse_error"),
+        (b"\xff", "parse_error"),
+        (b'{"name":' + b"[" * 100_000, "parse_error"),
+        (b'{"name": "x", "days": NaN}', "parse_error"),
+        (b"[]", "invalid"),
+        (b"null", "invalid"),
+        (b'{"name": "a\\u0000b"}', "invalid"),
+        (b'{"name": "x", "days": 1e400}', None),
+        (b'{"name": "x", "days": ' + b"9" * 5000 + b"}", None),
+        (b'{"name": {"a": 1}}', "invalid"),
+    ],
+)
+def test_json_that_is_none_or_another(client, alice, body, code):
+    client.force_login(alice)
+    assert_problem(client.post("/api/tokens/", body, content_type=JSON), 400, code)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        "multipart/form-data; boundary=\xff",
+        "multipart/form-data; boundary=x; charset=nonsense",
+        "application/x-www-form-urlencoded",
+        "text/plain",
+        "nonsense",
+    ],
+)
+@pytest.mark.parametrize("address", ["/predict", "/api/predictions/"])
+def test_bodies_of_another_type(client, content_type, address):
+    response = client.generic("POST", address, b"--x\r\n\r\nabc", content_type=content_type)
+    assert_problem(response, 400 if "multipart" in content_type else 415)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {f"field{number}": "x" for number in range(10_000)},
+        {"operating_point": "x" * 3_000_000},
+        {f"file{number}": SimpleUploadedFile("x.jpg", b"x") for number in range(150)},
+    ],
+    ids=["many fields", "a long field", "many files"],
+)
+def test_forms_without_measure(client, fields):
+    assert_problem(client.post("/predict", fields), 400, "bad_request")
+    assert_problem(client.post("/api/predictions/", fields), 400, "bad_request")
+
+
+def test_several_files_may_be_as_large_together_as_each_may_be(client, settings):
+    settings.MAX_UPLOAD_MB, settings.MAX_FILES_PER_REQUEST = 1, 5
+    options = {"content_type": "multipart/form-data; boundary=x"}
+    for address, limit in {"/predict": 2, "/api/predictions/": 6, "/api/tokens/": 1, "/accounts/login/": 1}.items():
+        too_much = client.post(address, b"", CONTENT_LENGTH=str(limit * 1_000_000 + 1), **options)
+        assert too_much.status_code == 413, address
+        assert client.post(address, b"", CONTENT_LENGTH=str(limit * 1_000_000), **options).status_code != 413, address
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "search=%00",
+        "search=" + "a%20" * 2000,
+        "created_after=0001-01-01T00:00:00%2B14:00",
+        "created_before=9999-12-31T23:59:59-14:00",
+        "%FF=%FE",
+        "cursor=%00",
+        "ordering=" + "x" * 4000,
+    ],
+)
+def test_queries_without_sense(client, query):
+    assert_problem(client.get(f"/api/predictions/?{query}"), 404 if "cursor" in query else 400)
+
+
+@pytest.mark.parametrize("key", ["x" * 201, "x" * 5000, "a\tb", "\x7f", "\xfc"])
+def test_an_idempotency_key_that_cannot_be_kept(client, xray, key):
+    data = {"file": SimpleUploadedFile("x.jpg", xray())}
+    response = client.post("/predict", data, headers={"idempotency-key": key})
+    assert_problem(response, 400, "invalid")
+    assert response.json()["detail"].startswith("`Idempotency-Key`: At most 200 printable")
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("../../etc/passwd", "passwd"),
+        ("..\\..\\x.jpg", "x.jpg"),
+        ("a\x01\x1b[31mb.jpg", "a[31mb.jpg"),
+        ("a\u202egpj.exe", "agpj.exe"),
+        ("x" * 400 + ".jpg", "x" * 251 + ".jpg"),
+        ("<img src=x onerror=alert(1)>.jpg", "<img src=x onerror=alert(1)>.jpg"),
+        ("   ", "unnamed"),
+    ],
+)
+def test_a_file_name_is_a_label_and_no_path(client, xray, name, kept):
+    head = f'--x\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'.encode()
+    response = client.post("/predict", head + xray() + b"\r\n--x--", content_type="multipart/form-data; boundary=x")
+    assert response.json()["file_name"] == kept
+    page = client.get(response.json()["url"]).content.decode()
+    assert "<img src=x" not in page
+    assert Upload.objects.get(original_name=kept).file.name.endswith("/xray.jpg")
+
+
+def test_pictures_are_served_as_what_they_are_and_nothing_else(client, xray):
+    polyglot = xray() + b"<html><script>alert(1)</script>PK\x03\x04"
+    made = client.post("/predict", {"file": SimpleUploadedFile("x.html", polyglot, "text/html")}).json()
+    for address, kind in {
+        made["xray_url"]: "image/jpeg",
+        made["heatmap_url"]: "image/png",
+        f"/api/predictions/{made['id']}/original/": "image/jpeg",
+    }.items():
+        response = client.get(address, headers={"accept": kind})
+        content = b"".join(response) if response.streaming else response.content
+        assert response["Content-Type"] == kind
+        assert response["X-Content-Type-Options"] == "nosniff"
+        assert "default-src 'self'" in response["Content-Security-Policy"]
+        assert "private" in response["Cache-Control"]
+        assert b"<script" not in content
+        again = client.get(address, headers={"if-none-match": response["ETag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert client.head(address)["ETag"] == response["ETag"]
+
+
+def test_an_error_that_nobody_foresaw_tells_no_detail(client, xray, monkeypatch, settings):
+    def fail(**kwargs):
+        raise RuntimeError("secret of the server")
+
+    monkeypatch.setattr(services, "diagnose", fail)
+    client.raise_request_exception = False
+    response = client.post("/predict", {"file": SimpleUploadedFile("x.jpg", xray())})
+    assert_problem(response, 500, "server_error")
+    assert b"secret" not in response.content
+
+
+def test_another_host_is_refused(client, settings):
+    settings.ALLOWED_HOSTS = ["xray.example.org"]
+    assert_problem(client.get("/api/predictions/", headers={"host": "evil.example"}), 400, "bad_request")
+    response = client.get("/", headers={"host": "evil.example", "x-forwarded-host": "xray.example.org"})
+    assert (response.status_code, response["Content-Type"]) == (400, "text/html; charset=utf-8")
+
+
+def test_one_caller_is_throttled_and_others_are_not(client, alice, charlie, xray, monkeypatch):
+    monkeypatch.setattr("diagnosis.api.throttles.CallerThrottle.THROTTLE_RATES", {"api": "2/min", "predict": "9/min"})
+    callers = {"alice": Client(), "charlie": Client()}
+    callers["alice"].force_login(alice)
+    callers["charlie"].force_login(charlie)
+    for _ in range(2):
+        assert callers["alice"].get("/api/predictions/").status_code == 200
+    for spoofed in ("1.2.3.4", "5.6.7.8"):
+        refused = callers["alice"].get("/api/predictions/", headers={"x-forwarded-for": spoofed})
+        assert_problem(refused, 429, "throttled")
+        assert 0 < int(refused["Retry-After"]) <= 60
+    assert callers["charlie"].get("/api/predictions/").status_code == 200
+    for number in range(2):
+        client.get("/api/predictions/", headers={"x-forwarded-for": f"10.0.0.{number}"})
+    assert client.get("/api/predictions/", headers={"x-forwarded-for": "10.0.0.9"}).status_code == 429
+    assert Client(REMOTE_ADDR="192.0.2.9").get("/api/predictions/").status_code == 200
+
+
+# --- Idempotency-Key ------------------------------------------------------------------------
+
+
+def test_the_same_key_gets_the_same_answer_and_another_request_under_it_is_refused(client, alice, charlie, xray):
+    client.force_login(alice)
+
+    def post(caller, seed=0, **fields):
+        data = {"file": SimpleUploadedFile("x.jpg", xray(seed=seed)), **fields}
+        return caller.post("/predict", data, headers={"idempotency-key": "one"})
+
+    first = post(client)
+    assert post(client).json() == first.json()
+    assert_problem(post(client, seed=1), 422, "idempotency_key_reused")
+    assert_problem(post(client, operating_point="screening"), 422, "idempotency_key_reused")
+    other = Client()
+    other.force_login(charlie)
+    assert post(other).json()["id"] != first.json()["id"]
+    assert Upload.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_key_at_the_same_time_makes_one_row(live_server, alice, xray, settings):
+    _token, secret = ApiToken.objects.create(alice, name="x")
+    data, answers = xray(), []
+
+    def post(address: str, key: str) -> None:
+        answers.append(
+            requests.post(
+                live_server.url + address,
+                files={"file": ("x.jpg", data)},
+                headers={"Authorization": f"Bearer {secret}", "Idempotency-Key": key},
+                timeout=30,
+            )
+        )
+
+    for address, keys in (("/predict", ["one"] * 8), ("/api/predictions/", ["many"] * 8), ("/predict", [*"abcdefgh"])):
+        answers.clear()
+        threads = [threading.Thread(target=post, args=(address, key)) for key in keys]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert [answer.status_code for answer in answers] == [200] * 8, [answer.text for answer in answers]
+        assert len({json.dumps(answer.json()) for answer in answers}) == len(set(keys))
+    assert Upload.objects.count() == 1 + 1 + 8
