@@ -65,6 +65,11 @@ class TimeFilter(django_filters.IsoDateTimeFilter):
         super().__init__(error_messages={"invalid": refusal}, **options)
 
 
+@extend_schema_field({"anyOf": [{"type": "string", "format": "uuid"}, {"type": "string", "maxLength": 0}]})
+class KeyFilter(django_filters.UUIDFilter):
+    """The identifier of a row."""
+
+
 class PredictionFilter(django_filters.FilterSet):
     prediction = django_filters.ChoiceFilter(field_name="label", choices=Prediction.Label.choices)
     status = django_filters.ChoiceFilter(choices=Prediction.Status.choices)
@@ -81,7 +86,7 @@ class PredictionFilter(django_filters.FilterSet):
 
 
 class ReviewFilter(django_filters.FilterSet):
-    prediction = django_filters.UUIDFilter(field_name="prediction_id")
+    prediction = KeyFilter(field_name="prediction_id")
     reading = django_filters.ChoiceFilter(choices=Review.Reading.choices)
     reviewer = django_filters.CharFilter(field_name="reviewer__username")
     created_after = TimeFilter(field_name="created", lookup_expr="gte")

@@ -38,6 +38,14 @@ class NotAChestXray(exceptions.APIException):
         self.prediction = prediction
 
 
+class NotAnalysed(exceptions.APIException):
+    """A reading of a picture that the gate refused."""
+
+    status_code = 409
+    default_code = "not_analysed"
+    default_detail = "The model gave no answer to this picture, so there is nothing to compare a reading with."
+
+
 OF_A_FILE = (inference.PictureError, inference.Unavailable, NotAChestXray, services.KeyReused)
 """What goes wrong with one file of several."""
 

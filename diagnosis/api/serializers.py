@@ -9,7 +9,7 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from diagnosis import access, inference
+from diagnosis import inference
 from diagnosis.api.schema import Problem
 from diagnosis.models import ApiToken, Prediction, Review
 
@@ -156,25 +156,14 @@ class Text(serializers.CharField):
 class ReviewSerializer(serializers.ModelSerializer):
     """A person's reading of a prediction's picture. The latest of a prediction supersedes the others."""
 
-    # Which predictions may be named is for the view to say.
-    prediction = serializers.PrimaryKeyRelatedField(
-        queryset=Prediction.objects.none(), pk_field=serializers.UUIDField()
-    )
+    prediction = serializers.UUIDField(source="prediction_id")
+    note = Text(max_length=2000, required=False, allow_blank=True)
     reviewer = serializers.CharField(source="reviewer.username", read_only=True)
 
     class Meta:
         model = Review
         fields = ["id", "prediction", "reading", "note", "blind", "reviewer", "created"]
         read_only_fields = ["created"]
-
-    def get_fields(self) -> dict[str, serializers.Field]:
-        fields = super().get_fields()
-        if request := self.context.get("request"):
-            visible = access.visible_to(access.person_of(request))
-            fields["prediction"] = serializers.PrimaryKeyRelatedField(
-                queryset=visible.exclude(status=Prediction.Status.REJECTED), pk_field=serializers.UUIDField()
-            )
-        return fields
 
 
 class TokenSerializer(serializers.ModelSerializer):

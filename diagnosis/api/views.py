@@ -6,6 +6,7 @@ from typing import Any
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponseBase
+from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from knox.models import get_token_model
@@ -199,7 +200,12 @@ class ReviewViewSet(mixins.ListModelMixin, mixins.CreateModelMixin, viewsets.Gen
         return Review.objects.filter(prediction__in=visible).select_related("reviewer")
 
     def perform_create(self, serializer: BaseSerializer[Review]) -> None:
-        serializer.instance = reviews.record(by=access.person_of(self.request), **serializer.validated_data)
+        person = access.person_of(self.request)
+        asked = serializer.validated_data
+        prediction = get_object_or_404(access.visible_to(person), pk=asked.pop("prediction_id"))
+        if prediction.is_rejected:
+            raise problems.NotAnalysed
+        serializer.instance = reviews.record(prediction, by=person, **asked)
 
 
 @extend_schema_view(

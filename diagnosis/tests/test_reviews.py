@@ -322,7 +322,12 @@ class TestApi:
         assert f"`{next(iter(fields))}`" in response.json()["detail"]
 
     def test_a_rejected_picture_has_nothing_to_compare(self, reviewer, make):
-        assert self.post(reviewer, make("dog", status="rejected")).status_code == 400
+        response = self.post(reviewer, make("dog", status="rejected"))
+        assert (response.status_code, response.json()["code"]) == (409, "not_analysed")
+
+    def test_a_prediction_that_is_not_there_is_not_found(self, reviewer, make):
+        nobodys = {"prediction": "e3e70682-c209-4cac-a29f-6fbed82c07cd"}
+        assert self.post(reviewer, make("one"), nobodys).status_code == 404
 
     def test_readings_are_listed_to_those_who_see_the_prediction(self, reviewer, make, alice, charlie, bob):
         one, other = make("one"), make("other")

@@ -32,12 +32,12 @@ def test_the_description_is_served_as_openapi_3_1(client):
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("caller", ["visitor", "token"])
-def test_schemathesis_finds_nothing(live_server, client, settings, alice, xray, monkeypatch, tmp_path, caller):
+def test_schemathesis_finds_nothing(live_server, client, settings, bob, xray, monkeypatch, tmp_path, caller):
     """Some hundred requests, right and wrong, and chains of them, against the running server; every check is on."""
     for throttle in ("CallerThrottle", "PredictThrottle"):
         monkeypatch.setattr(f"diagnosis.api.throttles.{throttle}.get_rate", lambda self: None)
     if caller == "token":
-        token, secret = ApiToken.objects.create(alice, expiry=timedelta(days=1), name="schemathesis")
+        token, secret = ApiToken.objects.create(bob, expiry=timedelta(days=1), name="schemathesis")
         header, own = f"Authorization: Bearer {secret}", token.token_key
     else:
         # Without its cookie a visitor would not find again what it made.
