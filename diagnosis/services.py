@@ -210,20 +210,11 @@ def everything_of(user: User) -> IO[bytes]:
     told = []
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as content:  # pictures are compressed already
         predictions = access.own(access.Person(user=user)).order_by("created", "id")
-        written = set()
         for prediction in predictions.iterator(chunk_size=BATCH):
             upload = prediction.upload
-            files = {"picture": upload.file, "heatmap": prediction.heatmap}
-            names = {
-                what: f"{what}s/{upload.pk if what == 'picture' else prediction.pk}.{file.name.rpartition('.')[2]}"
-                for what, file in files.items()
-                if file
-            }
-            for what, name in names.items():
-                if name not in written:
-                    with files[what].open("rb") as source, content.open(name, "w") as target:
-                        shutil.copyfileobj(source, target)
-                    written.add(name)
+            names = {"picture": _put(content, f"pictures/{upload.pk}", upload.file)}
+            if prediction.heatmap:
+                names["heatmap"] = _put(content, f"heatmaps/{prediction.pk}", prediction.heatmap)
             told.append(
                 {
                     "id": str(prediction.pk),
@@ -243,6 +234,17 @@ def everything_of(user: User) -> IO[bytes]:
     audit.record_many(access.Person(user=user), audit.Action.EXPORTED, f"all that is theirs: {len(told)} predictions")
     archive.seek(0)
     return archive
+
+
+def _put(archive: zipfile.ZipFile, stem: str, file: FieldFile) -> str:
+    """Copy a stored file into the archive, unless it is there, and return its name there."""
+    name = f"{stem}.{str(file.name).rpartition('.')[2]}"
+    try:
+        archive.getinfo(name)
+    except KeyError:
+        with file.open("rb") as source, archive.open(name, "w") as target:
+            shutil.copyfileobj(source, target)
+    return name
 
 
 def delete(uploads: Iterable[Upload], *, by: access.Person | str) -> int:

@@ -172,6 +172,12 @@ def as_problem(error: Exception, context: dict[str, Any]) -> JsonResponse | None
             takes_files = MultiPartParser in context["view"].parser_classes
             how = NoFile.default_detail if takes_files else "Send JSON, with `Content-Type: application/json`."
             return problem(415, "unsupported_media_type", f"{error.detail} {how}")
+        case exceptions.NotAuthenticated():
+            error.detail = exceptions.ErrorDetail(
+                "Visitors may not do this here: log in with `Authorization: Bearer` and a token of your account.",
+                error.default_code,
+            )
+            return _of_framework(error)
         case exceptions.APIException():
             return _of_framework(error)
     return None

@@ -25,7 +25,7 @@ class PredictOptions(serializers.Serializer):
     """What may go with the picture."""
 
     operating_point = serializers.ChoiceField(choices=[], required=False)
-    force = Flag(required=False)
+    force = Flag(required=False, help_text="True: analyse even what is no frontal chest X-ray.")
 
     def get_fields(self) -> dict[str, serializers.Field]:
         fields = super().get_fields()

@@ -15,7 +15,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
-from diagnosis.models import ApiToken, AuditEvent, Prediction, Upload
+from diagnosis.models import ApiToken, AuditEvent, Prediction, Review, Upload
 from diagnosis.web.accounts import LetterForm
 
 pytestmark = pytest.mark.django_db
@@ -305,12 +305,13 @@ def test_all_that_is_mine_is_in_the_download_and_nothing_else(client, alice, cha
 
 
 @pytest.mark.django_db(transaction=True)
-def test_all_that_is_mine_is_deleted_after_the_password(client, alice, charlie, xray, settings):
+def test_all_that_is_mine_is_deleted_after_the_password(client, alice, bob, charlie, xray, settings):
     other = Client()
     other.force_login(charlie)
     theirs = send(other, xray(seed=9))
     client.force_login(alice)
     mine = send(client, xray())
+    Review.objects.create(prediction=mine, reviewer=bob, reading=Review.Reading.NORMAL)
     refused = client.post("/accounts/delete", {"password": "wrong"})
     assert refused.status_code == 400
     assert "Nothing was deleted" in text(refused)
@@ -318,6 +319,7 @@ def test_all_that_is_mine_is_deleted_after_the_password(client, alice, charlie, 
     done = client.post("/accounts/delete", {"password": "secret of alice"}, follow=True)
     assert "1 picture and all that came of it are deleted" in text(done)
     assert [upload.owner for upload in Upload.objects.all()] == [charlie]
+    assert not Review.objects.exists()
     left = {path.parent.name for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file()}
     assert left == {str(theirs.pk), str(theirs.upload_id)}
     assert set(AuditEvent.objects.filter(prediction=mine.pk).values_list("action", flat=True)) == {"made", "deleted"}

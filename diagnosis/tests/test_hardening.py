@@ -1,6 +1,7 @@
 """What protects a site that strangers reach."""
 
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -29,6 +30,21 @@ def check(tmp_path, environment: dict[str, str]) -> subprocess.CompletedProcess:
 def test_production_settings_pass_the_deployment_check(tmp_path):
     result = check(tmp_path, PRODUCTION)
     assert result.returncode == 0, result.stderr
+
+
+def test_a_secret_may_lie_in_a_file(tmp_path):
+    (tmp_path / "key").write_text(PRODUCTION["SECRET_KEY"] + "\n")
+    named = {"SECRET_KEY_FILE": str(tmp_path / "key")}
+    without = {name: value for name, value in PRODUCTION.items() if name != "SECRET_KEY"}
+    assert check(tmp_path, {**without, **named}).returncode == 0
+    assert check(tmp_path, {**without, "SECRET_KEY_FILE": str(tmp_path / "none")}).returncode != 0
+
+
+def test_every_setting_is_listed_with_its_line():
+    source = (django_settings.BASE_DIR / "pneumonia_site" / "settings.py").read_text()
+    listed = (django_settings.BASE_DIR / ".env.example").read_text()
+    for name in set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', source)):
+        assert re.search(rf"^# .+\n#{name}=", listed, re.MULTILINE), name
 
 
 @pytest.mark.parametrize("missing", ["SECRET_KEY", "ALLOWED_HOSTS"])

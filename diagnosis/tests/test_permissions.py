@@ -5,6 +5,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import URLPattern, get_resolver
 
+from diagnosis.api import problems
 from diagnosis.models import ApiToken, Prediction
 
 pytestmark = pytest.mark.django_db
@@ -109,11 +110,7 @@ def test_everybody_gets_the_answer_in_the_table(people, alice, xray, settings, n
         body = {"data": {"format": "0", "resource": "0"}}
     response = getattr(people[name], method.lower())(path, **body)
     assert response.status_code == TABLE[method, address][PEOPLE.index(name)]
-    if (
-        address.startswith(("/api", "/predict"))
-        and not address.startswith("/predictions")
-        and response.status_code >= 400
-    ):
+    if response.status_code >= 400 and problems.is_api(response.wsgi_request):
         assert response["Content-Type"] == "application/problem+json"
 
 
