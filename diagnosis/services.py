@@ -205,11 +205,14 @@ def statistics(person: access.Person) -> Statistics:
 
 
 def everything_of(user: User) -> IO[bytes]:
-    """A ZIP file with all that `user` sent: pictures as stored, heatmaps, and predictions.json. On disk while open."""
+    """A ZIP file with all that is of `user`, on disk while open.
+
+    The pictures that they sent, as stored, heatmaps and predictions.json; and readings.json, the readings they wrote.
+    """
     archive = tempfile.TemporaryFile()  # noqa: SIM115  the caller closes it
     told = []
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as content:  # pictures are compressed already
-        predictions = access.own(access.Person(user=user)).order_by("created", "id")
+        predictions = access.own(access.Person(user=user)).order_by("created", "id").prefetch_related("reviews")
         for prediction in predictions.iterator(chunk_size=BATCH):
             upload = prediction.upload
             names = {"picture": _put(content, f"pictures/{upload.pk}", upload.file)}
@@ -227,10 +230,16 @@ def everything_of(user: User) -> IO[bytes]:
                     "threshold": prediction.threshold,
                     "operating_point": prediction.operating_point,
                     "model_version": prediction.model_version,
+                    "readings": [
+                        {"reading": review.reading, "note": review.note, "created": review.created.isoformat()}
+                        for review in prediction.reviews.all()
+                    ],
                     **names,
                 }
             )
         content.writestr("predictions.json", json.dumps(told, indent=2, ensure_ascii=False))
+        written = user.reviews.order_by("id").values("prediction", "reading", "note", "blind", "created")
+        content.writestr("readings.json", json.dumps(list(written), indent=2, ensure_ascii=False, default=str))
     audit.record_many(access.Person(user=user), audit.Action.EXPORTED, f"all that is theirs: {len(told)} predictions")
     archive.seek(0)
     return archive

@@ -300,7 +300,11 @@ def test_all_that_is_mine_is_in_the_download_and_nothing_else(client, alice, cha
         assert archive.read(told[0]["heatmap"]) == made.heatmap.open().read()
     assert [row["file_name"] for row in told] == ["chest ü.jpg", "board.png"]
     assert [row["status"] for row in told] == ["ok", "rejected"]
-    assert names == {"predictions.json", *(row[what] for row in told for what in ("picture", "heatmap") if what in row)}
+    assert names == {
+        "predictions.json",
+        "readings.json",
+        *(row[what] for row in told for what in ("picture", "heatmap") if what in row),
+    }
     assert AuditEvent.objects.filter(actor="alice", action="exported").count() == 1
 
 

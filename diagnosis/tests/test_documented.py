@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings as django_settings
 
 from diagnosis.api import problems
-from diagnosis.models import ApiToken, Prediction, Upload
+from diagnosis.models import ApiToken, AuditEvent, Prediction, Upload
 
 TEXT = (Path(django_settings.BASE_DIR) / "docs" / "api.md").read_text()
 
@@ -21,11 +21,11 @@ def examples(language: str) -> str:
 
 
 @pytest.fixture
-def typed(live_server, alice, tmp_path, xray):
+def typed(live_server, bob, tmp_path, xray):
     """Runs examples in a folder with the two pictures that they name; gives what they print."""
     (tmp_path / "xray.jpg").write_bytes(xray())
     (tmp_path / "second.png").write_bytes(xray("PNG", seed=1))
-    _token, secret = ApiToken.objects.create(alice, expiry=timedelta(days=1), name="examples")
+    _token, secret = ApiToken.objects.create(bob, expiry=timedelta(days=1), name="examples")
 
     def run(interpreter: list[str], language: str) -> str:
         script = examples(language)
@@ -47,7 +47,9 @@ def test_the_examples_with_curl(typed, tmp_path):
     said = typed(["bash", "-eu"], "sh")
     assert '"operating_point":"screening"' in said
     assert '"results":[{"file_name":"xray.jpg"' in said
-    assert said.rstrip().splitlines()[-1].endswith("304")
+    assert "304\n" in said
+    assert '"reading":"Normal"' in said
+    assert AuditEvent.objects.filter(action="reviewed").exists(), "the reading itself went with the picture"
     assert (tmp_path / "heatmap.png").read_bytes().startswith(b"\x89PNG")
     assert Upload.objects.count() == 3, "one alone, two together; the one sent twice under one key was deleted"
 
