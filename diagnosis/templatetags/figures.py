@@ -32,5 +32,6 @@ def points(share: float) -> str:
 @register.filter
 def area(figure: dict[str, float]) -> str:
     """A figure that is no share, with the ends of its interval: `0.973 (0.957 to 0.985)`."""
-    value, low, high = (formats.number_format(figure[end], 3) for end in ("value", "low", "high"))
+    # Django's own number_format cuts digits off instead of rounding.
+    value, low, high = (formats.number_format(round(figure[end], 3), 3) for end in ("value", "low", "high"))
     return f"{value} ({low} to {high})"

@@ -278,3 +278,10 @@ def test_the_model_page_without_a_model(client, monkeypatch):
 @pytest.mark.parametrize("path", ["/", "/history/", "/model/", "/accounts/login/"])
 def test_pages_answer_to_head(client, path):
     assert client.head(path).status_code == 200
+
+
+def test_the_model_page_rounds_its_figures_as_the_report_does(client):
+    figures = inference.model_card().metrics["test"]
+    page = client.get("/model/").content.decode()
+    for name in ("auroc", "calibration_error"):
+        assert "{value:.3f} ({low:.3f} to {high:.3f})".format(**figures[name]) in page
