@@ -173,11 +173,10 @@ def make_current(folder: Path) -> None:
 
 
 def next_version(root: Path, year: int, month: int) -> str:
-    """The next free version name: 2026.11-1, 2026.11-2, …"""
-    number = 1
-    while (root / f"{year}.{month:02}-{number}").exists():
-        number += 1
-    return f"{year}.{month:02}-{number}"
+    """The version after the month's latest: 2026.11-1, 2026.11-2, … A number that was given once is not given again."""
+    month_of = f"{year}.{month:02}-"
+    names = [path.name.removeprefix(month_of) for path in root.glob(f"{month_of}*")]
+    return f"{month_of}{max((int(name) for name in names if name.isdecimal()), default=0) + 1}"
 
 
 def sha256(path: Path) -> str:

@@ -157,6 +157,10 @@ def test_versions_count_up(tmp_path):
     assert bundle.next_version(tmp_path, 2026, 3) == "2026.03-1"
     (tmp_path / "2026.03-1").mkdir()
     assert bundle.next_version(tmp_path, 2026, 3) == "2026.03-2"
+    # Earlier ones may have been deleted; predictions still name them.
+    (tmp_path / "2026.03-10").mkdir()
+    (tmp_path / "2026.03-draft").mkdir()
+    assert bundle.next_version(tmp_path, 2026, 3) == "2026.03-11"
 
 
 def test_full_size_and_small_copies_agree(classifier, xray_data):
