@@ -1,18 +1,33 @@
-"""Predictions as the rows of a file: CSV, XLSX or JSON."""
+"""Predictions as the rows of a file: CSV, XLSX or JSON. Who may have which is asked before."""
 
 from typing import Any
 
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.utils import timezone
 from import_export import fields, resources
 from import_export.formats import base_formats
 from import_export.widgets import BooleanWidget, NumberWidget, Widget
 
-from diagnosis.models import Prediction
+from diagnosis import access, audit
+from diagnosis.models import Prediction, Review
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def _as_text(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+def rows(predictions: QuerySet[Any]) -> QuerySet[Any]:
+    """`predictions` with what a row tells of the reading that holds; of a query set of reviews.with_reading."""
+    latest = Review.objects.filter(prediction=OuterRef("pk")).order_by("-id")
+    columns = {"reviewer": "reviewer__username", "read_at": "created", "blind": "blind", "note": "note"}
+    return predictions.annotate(**{name: Subquery(latest.values(column)[:1]) for name, column in columns.items()})
+
+
+def record(person: access.Person, *, count: int, title: str, chosen_by: str) -> None:
+    """Keep that `person` took `count` predictions along as a file; chosen_by: the filter, say."""
+    audit.record_many(person, audit.Action.EXPORTED, f"{count} predictions as {title}; {chosen_by or 'all'}"[:255])
+
+
+def file_name(extension: str) -> str:
+    return f"predictions-{timezone.now():%Y-%m-%d}.{extension}"
 
 
 class _WithoutFormulas:
@@ -49,7 +64,7 @@ def _native(widget: type[Widget]) -> Widget:
 
 
 class PredictionResource(resources.ModelResource):
-    """One row a prediction, with the reading that holds; of a query set of reviews.with_reading."""
+    """One row a prediction, with the reading that holds; of a query set of `rows`."""
 
     file_name = fields.Field("upload__original_name", "file_name")
     sha256 = fields.Field("upload__sha256", "sha256")
