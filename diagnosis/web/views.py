@@ -6,7 +6,6 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
-from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -20,7 +19,6 @@ from diagnosis import access, audit, inference, pictures, services
 from diagnosis.models import Prediction, Upload
 from diagnosis.web.forms import UploadForm
 
-PAGE_SIZE = 20
 RECENT = 6
 
 
@@ -107,24 +105,6 @@ def _operating_points() -> list[dict]:
         title, text = OPERATING_POINTS.get(name, (name, ""))
         points.append({"name": name, "title": title, "text": text, "measured": inference.measured(version, name)})
     return points
-
-
-@require_safe
-def history(request: HttpRequest) -> HttpResponse:
-    """The predictions this person may see, newest first, `?label=` filters."""
-    predictions = access.visible_to(access.person_of(request))
-    label = request.GET.get("label", "")
-    if label in inference.LABELS:
-        predictions = predictions.filter(label=label)
-    else:
-        label = ""
-    context = {
-        "page": Paginator(predictions, PAGE_SIZE).get_page(request.GET.get("page")),
-        "label": label,
-        "labels": inference.LABELS,
-        "query": f"label={label}" if label else "",
-    }
-    return render(request, "diagnosis/history.html", context)
 
 
 PLOTS = {
