@@ -141,7 +141,7 @@ def _midnight(day: datetime.date) -> datetime.datetime:
 def history(request: HttpRequest) -> HttpResponse:
     """The predictions this person may see, newest first; the address narrows them down and sorts them."""
     person = access.person_of(request)
-    form = FilterForm(request.GET)
+    form = FilterForm(request.GET, label_suffix="")
     context: dict[str, Any] = {"form": form, "most_to_compare": MOST_TO_COMPARE, "page": paging.Page([], None, None)}
     status = 200
     if form.is_valid():
@@ -155,11 +155,15 @@ def history(request: HttpRequest) -> HttpResponse:
             keys = [prediction.pk for prediction in found]
             reading = dict(reviews.with_reading(Prediction.objects.filter(pk__in=keys)).values_list("pk", "reading"))
             for prediction in found:
-                prediction.reading = Review.Reading(reading[prediction.pk]) if reading.get(prediction.pk) else None
+                prediction.reading = _reading(reading.get(prediction.pk))
             context["page"] = found
     else:
         status = 400
     return render(request, "diagnosis/history.html", context, status=status)
+
+
+def _reading(value: str | None) -> Review.Reading | None:
+    return Review.Reading(value) if value else None
 
 
 def _back(request: HttpRequest) -> str:
@@ -215,7 +219,7 @@ def compare(request: HttpRequest) -> HttpResponse:
     chosen = [found[key] for key in keys]
     audit.record(person, audit.Action.VIEWED, chosen, detail=f"{audit.RESULT}, compared")
     for prediction in chosen:
-        prediction.reading = Review.Reading(prediction.reading) if prediction.reading else None
+        prediction.reading = _reading(prediction.reading)
     return render(request, "diagnosis/compare.html", {"predictions": chosen, "back": _back(request)})
 
 
