@@ -3,7 +3,6 @@
 import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import reduce
 from typing import Any
 
 from django.core import signing
@@ -43,7 +42,9 @@ def page(queryset: QuerySet, *, size: int, cursor: str | None = None) -> Page:
     signer = signing.Signer(salt=f"{queryset.model._meta.label} {ordering}")
 
     def link(backwards: bool, row: Model) -> str:
-        value = reduce(getattr, column.split("__"), row)  # type: ignore[arg-type]
+        value: Any = row
+        for name in column.split("__"):
+            value = getattr(value, name)
         # A time as text, which its column reads back. JSON keeps a float as it is.
         value = value.isoformat() if isinstance(value, datetime.datetime) else value
         return signer.sign_object([backwards, value, str(row.pk)])
