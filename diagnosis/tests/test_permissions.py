@@ -28,6 +28,8 @@ PAGES = {
     ("GET", "/model/"): EVERYBODY,
     ("GET", "/model/roc_curve.svg"): EVERYBODY,
     ("GET", "/predictions/{pk}/"): THOSE_WHO_SEE,
+    ("GET", "/predictions/{pk}/report/"): THOSE_WHO_SEE,
+    ("GET", "/predictions/{pk}/report.pdf"): THOSE_WHO_SEE,
     ("GET", "/predictions/{pk}/xray"): THOSE_WHO_SEE,
     ("GET", "/predictions/{pk}/heatmap.png"): THOSE_WHO_SEE,
     ("GET", "/predictions/{pk}/thumbnail.jpg"): THOSE_WHO_SEE,

@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from diagnosis import access, audit, inference, pictures, services
+from diagnosis import access, audit, inference, pictures, report, services
 from diagnosis.models import Prediction, Upload
 from diagnosis.web.forms import UploadForm
 
@@ -174,6 +174,27 @@ def prediction(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         "review": found.reviews.first(),
     }
     return render(request, "diagnosis/prediction.html", context)
+
+
+@require_safe
+def report_page(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """One result on a page to print."""
+    found = _visible(request, pk)
+    audit.record(access.person_of(request), audit.Action.VIEWED, [found], detail=f"{audit.RESULT}, report")
+    return render(request, "diagnosis/report.html", {"prediction": found, "report": report.report(found)})
+
+
+@require_safe
+def report_pdf(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """One result as a PDF of one page."""
+    found = _visible(request, pk)
+    content = report.pdf(found)
+    audit.record(access.person_of(request), audit.Action.VIEWED, [found], detail=f"{audit.RESULT}, PDF")
+    response = HttpResponse(content, content_type="application/pdf")
+    # Named by its key: what the sender calls the file may tell who it shows.
+    response.headers["Content-Disposition"] = f'attachment; filename="report-{found.pk}.pdf"'
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
 
 
 @require_safe
