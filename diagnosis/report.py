@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import io
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -313,7 +314,8 @@ def _lines(text: str, font: str, size: float, width: float) -> list[str]:
                 lines.append(line)
                 line = ""
             while _width(word.rstrip(), font, size) > width:
-                fits = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or _width(word[:n], font, size) <= width)
+                ends = itertools.accumulate(_width(character, font, size) for character in word)
+                fits = max(1, sum(1 for _end in itertools.takewhile(lambda end: end <= width, ends)))
                 lines.append(word[:fits])
                 word = word[fits:]
             line += word
