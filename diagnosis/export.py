@@ -1,5 +1,6 @@
 """Predictions as the rows of a file: CSV, XLSX or JSON. Who may have which is asked before."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.db.models import OuterRef, QuerySet, Subquery
@@ -21,9 +22,17 @@ def rows(predictions: QuerySet[Any]) -> QuerySet[Any]:
     return predictions.annotate(**{name: Subquery(latest.values(column)[:1]) for name, column in columns.items()})
 
 
-def record(person: access.Person, *, count: int, title: str, chosen_by: str) -> None:
-    """Keep that `person` took `count` predictions along as a file; chosen_by: the filter, say."""
-    audit.record_many(person, audit.Action.EXPORTED, f"{count} predictions as {title}; {chosen_by or 'all'}"[:255])
+def record(person: access.Person, *, count: int, title: str, filters: Mapping[str, str]) -> None:
+    """Keep that `person` took `count` predictions along as a file, and by which filters.
+
+    The log holds no file names, so it does not hold either what was searched for in them.
+    """
+    chosen = "&".join(f"{name}={'…' if name in SEARCHES else value}" for name, value in filters.items())
+    audit.record_many(person, audit.Action.EXPORTED, f"{count} predictions as {title}; {chosen or 'all'}"[:255])
+
+
+SEARCHES = {"name", "q"}
+"""Filters by words of a file name, of the worklist and of the admin."""
 
 
 def file_name(extension: str) -> str:

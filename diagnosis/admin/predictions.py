@@ -144,8 +144,12 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
 
     def get_export_data(self, file_format: Any, request: HttpRequest, queryset: QuerySet[Any], **options: Any) -> Any:
         data = super().get_export_data(file_format, request, queryset, **options)
-        person, chosen_by = access.person_of(request), request.GET.urlencode()
-        export.record(person, count=queryset.count(), title=file_format.get_title(), chosen_by=chosen_by)
+        export.record(
+            access.person_of(request),
+            count=queryset.count(),
+            title=file_format.get_title(),
+            filters=request.GET.dict(),
+        )
         return data
 
     def get_export_filename(self, request: HttpRequest, queryset: QuerySet[Any], file_format: Any) -> str:

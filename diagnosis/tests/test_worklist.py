@@ -167,7 +167,7 @@ def test_selected_rows_alone_are_exported_as_text_and_the_log_tells(of_alice, so
     assert [(row["file_name"], row["reading"]) for row in rows] == [("'=1+1.jpg", ""), ("ill.jpg", "Pneumonia")]
     of_alice.get(f"{HISTORY}export.csv?label=Normal&name=clear")
     told = AuditEvent.objects.filter(action="exported", actor="alice").order_by("id").values_list("detail", flat=True)
-    assert list(told) == ["2 predictions as csv; selected", "1 predictions as csv; name=…&label=Normal"]
+    assert list(told) == ["2 predictions as csv; rows=selected", "1 predictions as csv; name=…&label=Normal"]
 
 
 @pytest.mark.parametrize("query", ["compare/?", "export.csv?rows=selected&", "delete/?"])

@@ -234,16 +234,14 @@ def export_csv(request: HttpRequest) -> HttpResponse:
             return _nothing_selected(request)
         if len(keys) > MOST_TO_SELECT:
             return _too_many(request)
-        predictions, chosen_by = predictions.filter(pk__in=keys).order_by("-created", "-id"), "selected"
+        predictions, filters = predictions.filter(pk__in=keys).order_by("-created", "-id"), {"rows": "selected"}
     else:
         form = FilterForm(request.GET)
         if not form.is_valid():
             return redirect(f"{reverse('diagnosis:history')}?{form.query}")
-        # The log holds no file names, nor what was searched for in them.
-        chosen_by = "&".join(f"{name}={'…' if name == 'name' else value}" for name, value in form.chosen.items())
-        predictions = form.narrow(predictions)
+        predictions, filters = form.narrow(predictions), form.chosen
     data = export.PredictionResource().export(export.rows(reviews.with_reading(predictions)))
-    export.record(person, count=len(data), title="csv", chosen_by=chosen_by)
+    export.record(person, count=len(data), title="csv", filters=filters)
     file_format = export.CSV()
     response = HttpResponse(file_format.export_data(data), content_type="text/csv; charset=utf-8")
     response.headers["Content-Disposition"] = f'attachment; filename="{export.file_name("csv")}"'
