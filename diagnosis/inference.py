@@ -305,6 +305,11 @@ def thumbnail_jpeg(finding: Finding) -> bytes:
     return images.thumbnail(finding.picture.grey)
 
 
+def printable_jpeg(data: bytes) -> bytes:
+    """A stored picture file, upright and grey, as a JPEG fine enough for a page: at most 1200 pixels a side."""
+    return images.thumbnail(images.read(data, limits=images.NO_LIMITS, at_least=600).grey, side=1200)
+
+
 def without_metadata(data: bytes) -> bytes:
     """A picture file that `diagnose` accepted, without what tells of people and places; the same pixels."""
     return metadata.strip(data)

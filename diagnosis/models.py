@@ -64,6 +64,8 @@ class Upload(models.Model):
             models.Index(fields=["visitor", "sha256"], condition=Q(visitor__isnull=False), name="upload_of_visitor"),
             # "Did another version of the model answer this picture differently?"
             models.Index(fields=["sha256"], name="upload_of_picture"),
+            # The worklist by file name.
+            models.Index(fields=["original_name"], name="upload_by_name"),
         ]
         constraints = [
             models.UniqueConstraint(
@@ -140,6 +142,9 @@ class Prediction(models.Model):
         indexes = [
             models.Index(fields=["-created", "-id"], name="prediction_newest"),
             models.Index(fields=["label", "-created", "-id"], name="prediction_newest_by_label"),
+            # The worklist by model version, and which versions there are to choose from; and by probability.
+            models.Index(fields=["model_version", "-created", "-id"], name="prediction_newest_by_model"),
+            models.Index(fields=["probability", "id"], name="prediction_by_probability"),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(probability__range=(0, 1)), name="prediction_probability_in_0_1"),

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.utils.translation import gettext_lazy as _
 
 from diagnosis import access, audit
 from diagnosis.models import Prediction, Review
@@ -54,6 +55,17 @@ def disputed(predictions: QuerySet[Prediction]) -> QuerySet[Prediction]:
         .filter(kinds__gt=1)
     )
     return predictions.filter(pk__in=several.values("prediction"))
+
+
+STATES = {"none": _("not read yet"), "read": _("read"), "disputed": _("reviewers disagree")}
+
+
+def in_state(predictions: QuerySet[Prediction], state: str) -> QuerySet[Prediction]:
+    """Those of `predictions` in one of STATES."""
+    if state == "disputed":
+        return disputed(predictions)
+    is_read = Exists(Review.objects.filter(prediction=OuterRef("pk")))
+    return predictions.filter(is_read if state == "read" else ~is_read)
 
 
 def queue(reviewer: access.Person) -> QuerySet[Prediction]:

@@ -18,18 +18,11 @@ class ReviewState(admin.SimpleListFilter):
     parameter_name = "review"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, Any]]:
-        return [("none", _("not read yet")), ("read", _("read")), ("disputed", _("reviewers disagree"))]
+        return list(reviews.STATES.items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Prediction]) -> QuerySet[Prediction]:
-        is_read = Exists(Review.objects.filter(prediction=OuterRef("pk")))
-        match self.value():
-            case "none":
-                return queryset.filter(~is_read)
-            case "read":
-                return queryset.filter(is_read)
-            case "disputed":
-                return reviews.disputed(queryset)
-        return queryset
+        state = self.value()
+        return reviews.in_state(queryset, state) if state in reviews.STATES else queryset
 
 
 class Agreement(admin.SimpleListFilter):

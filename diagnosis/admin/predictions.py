@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import path, reverse
@@ -17,8 +17,8 @@ from django.utils.translation import ngettext
 from import_export.admin import ExportMixin
 from import_export.forms import ExportForm
 
-from diagnosis import access, audit, reviews, services
-from diagnosis.admin import export, filters, reading
+from diagnosis import access, audit, export, reviews, services
+from diagnosis.admin import filters, reading
 from diagnosis.models import Prediction, Review
 
 
@@ -140,19 +140,20 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
     # Exactly the rows that the list shows under its filters, with what only the file tells.
 
     def get_export_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        latest = Review.objects.filter(prediction=OuterRef("pk")).order_by("-id")
-        columns = {"reviewer": "reviewer__username", "read_at": "created", "blind": "blind", "note": "note"}
-        rows = super().get_export_queryset(request)
-        return rows.annotate(**{name: Subquery(latest.values(column)[:1]) for name, column in columns.items()})
+        return export.rows(super().get_export_queryset(request))
 
     def get_export_data(self, file_format: Any, request: HttpRequest, queryset: QuerySet[Any], **options: Any) -> Any:
         data = super().get_export_data(file_format, request, queryset, **options)
-        detail = f"{queryset.count()} predictions as {file_format.get_title()}; {request.GET.urlencode() or 'all'}"
-        audit.record_many(access.person_of(request), audit.Action.EXPORTED, detail[:255])
+        export.record(
+            access.person_of(request),
+            count=queryset.count(),
+            title=file_format.get_title(),
+            filters=request.GET.dict(),
+        )
         return data
 
     def get_export_filename(self, request: HttpRequest, queryset: QuerySet[Any], file_format: Any) -> str:
-        return f"predictions-{timezone.now():%Y-%m-%d}.{file_format.get_extension()}"
+        return export.file_name(file_format.get_extension())
 
     # Deleting takes the upload along: a picture without its prediction could not be reached.
 

@@ -2,6 +2,7 @@
 
 from django import template
 from django.utils import formats
+from django.utils.translation import gettext as _
 
 register = template.Library()
 
@@ -10,6 +11,13 @@ register = template.Library()
 def percent(share: float) -> str:
     """A share, 0..1, with one decimal: `97.4 %`."""
     return f"{formats.number_format(round(100 * share, 1), 1)}\N{NO-BREAK SPACE}%"
+
+
+def probability(share: float) -> str:
+    """A probability as `percent`; rounding must not claim a certainty of 0 or 100 %."""
+    if share >= 0.9995:
+        return _("over %s") % percent(0.999)
+    return _("under %s") % percent(0.001) if share < 0.0005 else percent(share)
 
 
 @register.filter

@@ -102,6 +102,73 @@ def test_everything_works_without_javascript(browser: Browser, live_server, file
     expect(page.get_by_role("slider")).to_have_count(0)
 
 
+def test_results_are_selected_compared_and_deleted(quiet_page: Page, live_server, files, xray):
+    page = quiet_page
+    page.goto(live_server.url)
+    for path in (*files, files[0]):
+        page.request.post(
+            f"{live_server.url}/predict",
+            multipart={"file": {"name": path.name, "mimeType": "image/jpeg", "buffer": path.read_bytes()}},
+        )
+    page.goto(f"{live_server.url}/history/?sort=oldest")
+    ticks = page.locator("input[name=pick]")
+    compare = page.get_by_role("button", name="Compare 2 to 4")
+    expect(compare).to_be_disabled()
+    ticks.nth(0).click()
+    expect(compare).to_be_disabled()
+    ticks.nth(2).click(modifiers=["Shift"])
+    expect(ticks.nth(1)).to_be_checked()
+    expect(page.locator("#selection-count")).to_have_text(re.compile(r"Selected:\s+3"))
+    expect(page.get_by_label("Select all on this page")).to_be_checked()
+    page.get_by_label("Select all on this page").uncheck()
+    expect(ticks.nth(0)).not_to_be_checked()
+
+    ticks.nth(1).click()
+    ticks.nth(2).click()
+    compare.click()
+    page.wait_for_url(re.compile("/history/compare/"))
+    page.wait_for_function(ALL_IMAGES_LOADED)
+    heatmaps, pictures = page.locator(".compare__heatmap"), page.locator(".compare__xray")
+    expect(heatmaps).to_have_count(2)
+    assert heatmaps.first.bounding_box() == pytest.approx(pictures.first.bounding_box(), abs=1)
+    page.get_by_label("Heatmaps").uncheck()
+    expect(heatmaps.first).to_be_hidden()
+
+    page.get_by_role("link", name="Back to history").click()
+    expect(page).to_have_url(f"{live_server.url}/history/?sort=oldest")
+    ticks.nth(2).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export selected").click()
+    assert len(Path(download.value.path()).read_text().splitlines()) == 2
+    page.get_by_role("button", name="Delete selected").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Delete 1 picture?")
+    page.get_by_role("button", name="Delete for good").click()
+    expect(page).to_have_url(f"{live_server.url}/history/?sort=oldest")
+    expect(page.get_by_role("status").first).to_contain_text("1 picture and all that came of it")
+    expect(ticks).to_have_count(2)
+    assert Prediction.objects.count() == 2
+
+
+def test_the_worklist_works_without_javascript(browser: Browser, live_server, files):
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(live_server.url)
+    page.locator("input[type=file]").set_input_files(files)
+    page.get_by_role("button", name="Analyse").click()
+    page.wait_for_url(re.compile("/history/"))
+    page.get_by_label("File name contains").fill("clear")
+    page.get_by_label("Sort by").select_option("name")
+    page.get_by_role("button", name="Show", exact=True).click()
+    expect(page).to_have_url(re.compile("name=clear.*sort=name"))
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_role("status").first).to_contain_text("0 are ticked")
+    page.locator("input[name=pick]").check()
+    page.get_by_role("button", name="Delete selected").click()
+    page.get_by_role("button", name="Delete for good").click()
+    expect(page).to_have_url(re.compile(r"/history/\?name=clear&sort=name$"))
+    expect(page.get_by_role("heading", name="No result matches")).to_be_visible()
+
+
 def test_a_reviewer_works_through_the_queue_by_keyboard(quiet_page: Page, live_server, client, bob, xray):
     page = quiet_page
     for seed, name in enumerate(("first.jpg", "second.jpg", "third.jpg")):

@@ -20,9 +20,16 @@ PAGES = {
     ("GET", "/"): EVERYBODY,
     ("POST", "/"): (302, 302, 302, 302, 302),  # visitors to the log-in, others to their result
     ("GET", "/history/"): EVERYBODY,
+    ("GET", "/history/compare/?pick={pk}&pick={pk}"): (302, 302, 302, 302, 302),  # one is too few
+    ("GET", "/history/compare/?pick={pk}&pick={another}"): THOSE_WHO_SEE,
+    ("GET", "/history/export.csv"): EVERYBODY,
+    ("GET", "/history/delete/?pick={pk}"): THOSE_WHO_SEE,  # to the reviewer it says that they may not
+    ("POST", "/history/delete/?pick={pk}"): (302, 302, 302, 302, 302),  # nothing is ticked in the body
     ("GET", "/model/"): EVERYBODY,
     ("GET", "/model/roc_curve.svg"): EVERYBODY,
     ("GET", "/predictions/{pk}/"): THOSE_WHO_SEE,
+    ("GET", "/predictions/{pk}/report/"): THOSE_WHO_SEE,
+    ("GET", "/predictions/{pk}/report.pdf"): THOSE_WHO_SEE,
     ("GET", "/predictions/{pk}/xray"): THOSE_WHO_SEE,
     ("GET", "/predictions/{pk}/heatmap.png"): THOSE_WHO_SEE,
     ("GET", "/predictions/{pk}/thumbnail.jpg"): THOSE_WHO_SEE,
@@ -98,13 +105,17 @@ def test_everybody_gets_the_answer_in_the_table(people, alice, xray, settings, n
     settings.SIGN_UP = True
     picture = xray(size=(64, 64))
     people["owner"].post("/predict", {"file": SimpleUploadedFile("x.jpg", picture)})
+    prediction = Prediction.objects.get()
+    another = prediction.pk
+    if "{another}" in address:
+        another = people["owner"].post("/predict", {"file": SimpleUploadedFile("y.jpg", picture)}).json()["id"]
     token, _secret = ApiToken.objects.create(alice, name="scanner")
-    path = address.format(pk=Prediction.objects.get().pk, token=token.token_key)
+    path = address.format(pk=prediction.pk, another=another, token=token.token_key)
     body: dict = {"data": {"file": SimpleUploadedFile("x.jpg", picture)}} if method == "POST" else {}
     if address == "/api/tokens/":
         body = {"data": {"name": "mine"}, "content_type": "application/json"} if method == "POST" else {}
     if address == "/api/reviews/" and method == "POST":
-        reading = {"prediction": str(Prediction.objects.get().pk), "reading": "Normal"}
+        reading = {"prediction": str(prediction.pk), "reading": "Normal"}
         body = {"data": reading, "content_type": "application/json"}
     if address.endswith("/export/"):
         body = {"data": {"format": "0", "resource": "0"}}

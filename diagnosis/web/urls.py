@@ -2,15 +2,20 @@
 
 from django.urls import path
 
-from diagnosis.web import views
+from diagnosis.web import views, worklist
 
 app_name = "diagnosis"
 urlpatterns = [
     path("", views.upload, name="upload"),
     path("model/", views.model, name="model"),
     path("model/<slug:name>.svg", views.plot, name="plot"),
-    path("history/", views.history, name="history"),
+    path("history/", worklist.history, name="history"),
+    path("history/compare/", worklist.compare, name="compare"),
+    path("history/export.csv", worklist.export_csv, name="export"),
+    path("history/delete/", worklist.delete, name="delete"),
     path("predictions/<uuid:pk>/", views.prediction, name="prediction"),
+    path("predictions/<uuid:pk>/report/", views.report_page, name="report"),
+    path("predictions/<uuid:pk>/report.pdf", views.report_pdf, name="report_pdf"),
     path("predictions/<uuid:pk>/all-the-same", views.analyse_all_the_same, name="all_the_same"),
     path("predictions/<uuid:pk>/xray", views.xray, name="xray"),
     path("predictions/<uuid:pk>/heatmap.png", views.heatmap, name="heatmap"),

@@ -6,7 +6,6 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
-from django.core.paginator import Paginator
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -16,11 +15,10 @@ from django.utils.translation import ngettext
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from diagnosis import access, audit, inference, pictures, services
+from diagnosis import access, audit, inference, pictures, report, services
 from diagnosis.models import Prediction, Upload
 from diagnosis.web.forms import UploadForm
 
-PAGE_SIZE = 20
 RECENT = 6
 
 
@@ -109,24 +107,6 @@ def _operating_points() -> list[dict]:
     return points
 
 
-@require_safe
-def history(request: HttpRequest) -> HttpResponse:
-    """The predictions this person may see, newest first, `?label=` filters."""
-    predictions = access.visible_to(access.person_of(request))
-    label = request.GET.get("label", "")
-    if label in inference.LABELS:
-        predictions = predictions.filter(label=label)
-    else:
-        label = ""
-    context = {
-        "page": Paginator(predictions, PAGE_SIZE).get_page(request.GET.get("page")),
-        "label": label,
-        "labels": inference.LABELS,
-        "query": f"label={label}" if label else "",
-    }
-    return render(request, "diagnosis/history.html", context)
-
-
 PLOTS = {
     "roc_curve": _lazy("Sensitivity against false alarms at every threshold"),
     "precision_recall_curve": _lazy("Precision against recall at every threshold"),
@@ -194,6 +174,27 @@ def prediction(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         "review": found.reviews.first(),
     }
     return render(request, "diagnosis/prediction.html", context)
+
+
+@require_safe
+def report_page(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """One result on a page to print."""
+    found = _visible(request, pk)
+    audit.record(access.person_of(request), audit.Action.VIEWED, [found], detail=f"{audit.RESULT}, report")
+    return render(request, "diagnosis/report.html", {"prediction": found, "report": report.report(found)})
+
+
+@require_safe
+def report_pdf(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
+    """One result as a PDF of one page."""
+    found = _visible(request, pk)
+    content = report.pdf(found)
+    audit.record(access.person_of(request), audit.Action.VIEWED, [found], detail=f"{audit.RESULT}, PDF")
+    response = HttpResponse(content, content_type="application/pdf")
+    # Named by its key: what the sender calls the file may tell who it shows.
+    response.headers["Content-Disposition"] = f'attachment; filename="report-{found.pk}.pdf"'
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
 
 
 @require_safe

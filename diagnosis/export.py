@@ -1,18 +1,42 @@
-"""Predictions as the rows of a file: CSV, XLSX or JSON."""
+"""Predictions as the rows of a file: CSV, XLSX or JSON. Who may have which is asked before."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.utils import timezone
 from import_export import fields, resources
 from import_export.formats import base_formats
 from import_export.widgets import BooleanWidget, NumberWidget, Widget
 
-from diagnosis.models import Prediction
+from diagnosis import access, audit
+from diagnosis.models import Prediction, Review
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def _as_text(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell
+def rows(predictions: QuerySet[Any]) -> QuerySet[Any]:
+    """`predictions` with what a row tells of the reading that holds; of a query set of reviews.with_reading."""
+    latest = Review.objects.filter(prediction=OuterRef("pk")).order_by("-id")
+    columns = {"reviewer": "reviewer__username", "read_at": "created", "blind": "blind", "note": "note"}
+    return predictions.annotate(**{name: Subquery(latest.values(column)[:1]) for name, column in columns.items()})
+
+
+def record(person: access.Person, *, count: int, title: str, filters: Mapping[str, str]) -> None:
+    """Keep that `person` took `count` predictions along as a file, and by which filters.
+
+    The log holds no file names, so it does not hold either what was searched for in them.
+    """
+    chosen = "&".join(f"{name}={'…' if name in SEARCHES else value}" for name, value in filters.items())
+    audit.record_many(person, audit.Action.EXPORTED, f"{count} predictions as {title}; {chosen or 'all'}"[:255])
+
+
+SEARCHES = {"name", "q"}
+"""Filters by words of a file name, of the worklist and of the admin."""
+
+
+def file_name(extension: str) -> str:
+    return f"predictions-{timezone.now():%Y-%m-%d}.{extension}"
 
 
 class _WithoutFormulas:
@@ -49,7 +73,7 @@ def _native(widget: type[Widget]) -> Widget:
 
 
 class PredictionResource(resources.ModelResource):
-    """One row a prediction, with the reading that holds; of a query set of reviews.with_reading."""
+    """One row a prediction, with the reading that holds; of a query set of `rows`."""
 
     file_name = fields.Field("upload__original_name", "file_name")
     sha256 = fields.Field("upload__sha256", "sha256")

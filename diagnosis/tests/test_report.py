@@ -1,0 +1,143 @@
+"""The report of a result: the page to print and the PDF."""
+
+import re
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from diagnosis import access, inference, report, reviews, services
+from diagnosis.models import AuditEvent, Prediction
+from diagnosis.templatetags import figures
+from diagnosis.tests.test_pages import DISCLAIMER, text
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def sent(client, alice, xray):
+    client.force_login(alice)
+
+    def send(data: bytes | None = None, name: str = "chest.jpg") -> Prediction:
+        file = SimpleUploadedFile("x", data or xray(opacity=1))
+        return services.diagnose(file=file, name=name, sender=access.Person(user=alice))
+
+    return send
+
+
+def address(prediction: Prediction, ending: str) -> str:
+    return f"/predictions/{prediction.pk}/report{ending}"
+
+
+def pages_and_pictures(pdf: bytes) -> tuple[int, int]:
+    """How many pages a PDF has, and how many pictures and masks of pictures."""
+    assert pdf.startswith(b"%PDF-")
+    assert pdf.rstrip().endswith(b"%%EOF")
+    return len(re.findall(rb"/Type /Page\b", pdf)), len(re.findall(rb"/Subtype /Image\b", pdf))
+
+
+def test_the_page_tells_all_of_the_result(client, sent, bob):
+    prediction = sent()
+    page = client.get(address(prediction, "/"))
+    assert "Nobody has read this picture yet." in text(page)
+    reviews.record(prediction, by=access.Person(user=bob), reading="Normal", note="rotated & <b>bold</b>")
+    page = client.get(address(prediction, "/"))
+    shown = text(page)
+    measured = prediction.measured
+    for told in (
+        prediction.label,
+        figures.percent(prediction.threshold),
+        figures.interval(measured["sensitivity"]),
+        figures.interval(measured["specificity"]),
+        "chest.jpg",
+        prediction.model_version,
+        prediction.operating_point,
+        str(prediction.pk),
+        "Normal (",
+        "rotated &amp; &lt;b&gt;bold",
+    ):
+        assert told.replace("\N{NO-BREAK SPACE}", " ") in shown.replace("\N{NO-BREAK SPACE}", " "), told
+    assert DISCLAIMER in shown.lower()
+    assert f"/predictions/{prediction.pk}/heatmap.png" in page.content.decode()
+    result = client.get(f"/predictions/{prediction.pk}/").content.decode()
+    assert f'href="{address(prediction, "/")}"' in result
+    assert f'href="{address(prediction, ".pdf")}"' in result
+
+
+def test_the_pdf_is_one_page_with_picture_and_heatmap(client, sent):
+    prediction = sent()
+    response = client.get(address(prediction, ".pdf"))
+    assert response["Content-Type"] == "application/pdf"
+    assert response["Content-Disposition"] == f'attachment; filename="report-{prediction.pk}.pdf"'
+    assert "no-store" in response["Cache-Control"]
+    pages, pictures = pages_and_pictures(response.content)
+    assert pages == 1
+    assert pictures == 3, "the X-ray once, the heatmap and how transparent it is"
+
+
+def test_looking_at_a_report_is_in_the_log(client, sent):
+    prediction = sent()
+    client.get(address(prediction, "/"))
+    client.get(address(prediction, ".pdf"))
+    events = AuditEvent.objects.filter(actor="alice", action="viewed", prediction=prediction.pk).order_by("id")
+    assert [event.detail for event in events] == ["result, report", "result, PDF"]
+
+
+def test_a_refused_picture_has_a_report_that_says_so(client, sent, no_xray):
+    rejected = sent(no_xray, "board.png")
+    shown = text(client.get(address(rejected, "/")))
+    assert "Not analysed" in shown
+    assert "gave no answer and there is no heatmap" in shown
+    assert "Sensitivity" not in shown
+    assert pages_and_pictures(client.get(address(rejected, ".pdf")).content) == (1, 1)
+
+
+def test_what_speaks_against_an_answer_comes_first(sent, no_xray, alice):
+    forced = services.analyse_all_the_same(sent(no_xray), by=access.Person(user=alice))
+    assert report.report(forced).sentences[0].startswith("Unreliable")
+    Prediction.objects.filter(pk=forced.pk).update(status="ok", uncertain=True)
+    forced.refresh_from_db()
+    said = report.report(forced).sentences
+    assert said[0].startswith("Uncertain")
+    assert not any("So this picture lies" in sentence for sentence in said)
+
+
+def test_a_model_that_nobody_measured_is_said_to_be_so(sent, monkeypatch):
+    prediction = sent()
+    monkeypatch.setattr(inference, "measured", lambda version, point: None)
+    assert "Nobody has measured" in dict(report.report(prediction).facts)["Measured"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "صورة الصدر ٢٠٢٦.jpg",
+        "胸部X光片-张三.png",
+        "レントゲン 엑스레이.tif",
+        "שלום <b>&amp; 😀 \ue000 \ud800.jpg".encode("utf-8", "replace").decode(),
+        "W" * 251 + ".jpg",
+        "e\u0301" * 100,
+        "=cmd|' /C calc'!A0.jpg",
+    ],
+)
+def test_any_file_name_fits_on_the_page(client, sent, name, bob):
+    prediction = sent(name=name)
+    reviews.record(prediction, by=access.Person(user=bob), reading="Normal", note=f"{name}\n" * 7 + "x" * 240)
+    assert pages_and_pictures(client.get(address(prediction, ".pdf")).content) == (1, 3)
+
+
+def test_arabic_is_joined_and_stands_from_right_to_left():
+    assert report._as_seen(report._lines("صدر.jpg", "DejaVuSans", 9, 300)[0]) == "jpg.\ufeadﺪ\ufebb"
+
+
+def test_text_is_broken_between_words_and_a_long_word_anywhere():
+    report._register_fonts()
+    lines = report._lines("one two " + "x" * 60 + " three", "DejaVuSans", 10, 100)
+    assert "".join(lines).replace(" ", "") == "onetwo" + "x" * 60 + "three"
+    assert all(report._width(line.rstrip(), "DejaVuSans", 10) <= 100 for line in lines)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "BMP", "WEBP", "PNG"])
+def test_every_kind_of_picture_is_printed(client, sent, xray, kind):
+    pdf = client.get(address(sent(xray(kind)), ".pdf")).content
+    assert pages_and_pictures(pdf) == (1, 3)
+    assert len(pdf) < 1_000_000

@@ -1,0 +1,298 @@
+"""The history as a worklist: filtered and sorted, several compared, exported or deleted.
+
+Everything is told by the address alone: what the filter is, which page, what is selected. Only
+deleting is a POST, from a page of its own.
+"""
+
+import datetime
+import uuid
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_http_methods, require_safe
+
+from diagnosis import access, audit, export, paging, reviews, services
+from diagnosis.models import Prediction, Review, Upload
+
+PAGE_SIZE = 50
+MOST_TO_COMPARE = 4
+MOST_TO_SELECT = 200
+
+SORTS = {
+    "newest": (_lazy("Newest first"), "-created"),
+    "oldest": (_lazy("Oldest first"), "created"),
+    "high": (_lazy("Highest probability first"), "-probability"),
+    "low": (_lazy("Lowest probability first"), "probability"),
+    "name": (_lazy("File name"), "upload__original_name"),
+}
+_ANY = ("", _lazy("Any"))
+_A_DAY = datetime.timedelta(days=1)
+# Far from either end of the calendar, where a day has no next one.
+_DAYS = [MinValueValidator(datetime.date(1900, 1, 1)), MaxValueValidator(datetime.date(2999, 12, 31))]
+
+
+def _day(label: Any) -> forms.DateField:
+    return forms.DateField(
+        label=label,
+        required=False,
+        validators=_DAYS,
+        widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d"),
+        error_messages={"invalid": _lazy("Give a day such as 2026-11-24.")},
+    )
+
+
+def _choice(label: Any, choices: Any) -> forms.ChoiceField:
+    refusal = _lazy("There is no choice “%(value)s”. Choose one of the list.")
+    return forms.ChoiceField(label=label, choices=choices, required=False, error_messages={"invalid_choice": refusal})
+
+
+def _model_versions() -> list[tuple[str, Any]]:
+    versions = Prediction.objects.order_by("model_version").values_list("model_version", flat=True).distinct()
+    return [_ANY, *((version, version) for version in versions)]
+
+
+class FilterForm(forms.Form):
+    """What the worklist can be narrowed down and sorted by. Every field may be left out."""
+
+    name = forms.CharField(
+        label=_lazy("File name contains"), required=False, max_length=255, widget=forms.TextInput({"type": "search"})
+    )
+    label = _choice(_lazy("Answer"), [_ANY, *Prediction.Label.choices, ("rejected", _lazy("Not analysed"))])
+    certainty = _choice(_lazy("Certainty"), [_ANY, ("certain", _lazy("Certain")), ("uncertain", _lazy("Uncertain"))])
+    review = _choice(
+        _lazy("Reviewers"),
+        [_ANY, ("none", _lazy("Not read yet")), ("read", _lazy("Read")), ("disputed", _lazy("Disagree"))],
+    )
+    since = _day(_lazy("From"))
+    until = _day(_lazy("Until"))
+    model = _choice(_lazy("Model version"), _model_versions)
+    sort = _choice(_lazy("Sort by"), [(key, title) for key, (title, _column) in SORTS.items()])
+
+    def clean(self) -> dict[str, Any]:
+        asked = super().clean() or {}
+        since, until = asked.get("since"), asked.get("until")
+        if since and until and since > until:
+            self.add_error("until", _("The last day lies before the first."))
+        return asked
+
+    def narrow(self, predictions: QuerySet[Prediction]) -> QuerySet[Prediction]:
+        """Those of `predictions` that the form, which is valid, asks for, in its order."""
+        asked = self.cleaned_data
+        if asked["name"]:
+            predictions = predictions.filter(upload__original_name__icontains=asked["name"])
+        if asked["label"] == "rejected":
+            predictions = predictions.filter(status=Prediction.Status.REJECTED)
+        elif asked["label"]:
+            predictions = predictions.filter(label=asked["label"])
+        if asked["certainty"]:
+            analysed = predictions.exclude(status=Prediction.Status.REJECTED)
+            predictions = analysed.filter(uncertain=asked["certainty"] == "uncertain")
+        if asked["review"]:
+            predictions = reviews.in_state(predictions, asked["review"])
+        if asked["since"]:
+            predictions = predictions.filter(created__gte=_midnight(asked["since"]))
+        if asked["until"]:
+            predictions = predictions.filter(created__lt=_midnight(asked["until"] + _A_DAY))
+        if asked["model"]:
+            predictions = predictions.filter(model_version=asked["model"])
+        column = SORTS[asked["sort"] or "newest"][1]
+        if column.lstrip("-") == "probability":  # a page could not go on where there is none
+            predictions = predictions.filter(probability__isnull=False)
+        return predictions.order_by(column)
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """What was asked for, as it was written, without what is left open."""
+        return {name: value for name in self.fields if (value := self[name].value())}
+
+    @property
+    def query(self) -> str:
+        """The filter as the query of an address."""
+        query = QueryDict(mutable=True)
+        query.update(self.chosen)
+        return query.urlencode()
+
+    @property
+    def narrows(self) -> bool:
+        """Whether it was asked to leave anything out."""
+        return bool(set(self.chosen) - {"sort"})
+
+    @property
+    def sorts_by_probability(self) -> bool:
+        """Then what was not analysed is left out."""
+        return self["sort"].value() in ("high", "low")
+
+
+def _midnight(day: datetime.date) -> datetime.datetime:
+    return timezone.make_aware(datetime.datetime.combine(day, datetime.time()))
+
+
+@require_safe
+def history(request: HttpRequest) -> HttpResponse:
+    """The predictions this person may see, newest first; the address narrows them down and sorts them."""
+    person = access.person_of(request)
+    form = FilterForm(request.GET, label_suffix="")
+    context: dict[str, Any] = {"form": form, "most_to_compare": MOST_TO_COMPARE, "page": paging.Page([], None, None)}
+    status = 200
+    if form.is_valid():
+        predictions = form.narrow(access.visible_to(person))
+        try:
+            found = paging.page(predictions, size=PAGE_SIZE, cursor=request.GET.get("cursor"))
+        except paging.NoSuchPage:
+            context["no_such_page"], status = True, 404
+        else:
+            # Readings are looked up for the rows of the page alone, whatever the order.
+            keys = [prediction.pk for prediction in found]
+            reading = dict(reviews.with_reading(Prediction.objects.filter(pk__in=keys)).values_list("pk", "reading"))
+            for prediction in found:
+                prediction.reading = _reading(reading.get(prediction.pk))
+            context["page"] = found
+    else:
+        status = 400
+    return render(request, "diagnosis/history.html", context, status=status)
+
+
+def _reading(value: str | None) -> Review.Reading | None:
+    return Review.Reading(value) if value else None
+
+
+def _back(request: HttpRequest) -> str:
+    """The address of the worklist under the filter that the person came from."""
+    asked = request.POST if request.method == "POST" else request.GET
+    query = FilterForm(QueryDict(asked.get("back", ""))).query
+    return reverse("diagnosis:history") + (f"?{query}" if query else "")
+
+
+def _selected(request: HttpRequest) -> list[uuid.UUID]:
+    """The keys of the rows that are ticked, each once; what is no key at all is nobody's prediction."""
+    asked = request.POST if request.method == "POST" else request.GET
+    keys = []
+    for text in dict.fromkeys(asked.getlist("pick")):
+        try:
+            keys.append(uuid.UUID(text))
+        except ValueError:
+            raise Http404 from None
+    return keys
+
+
+def _select_other(request: HttpRequest, sentence: str) -> HttpResponse:
+    messages.warning(request, sentence)
+    return redirect(_back(request))
+
+
+def _nothing_selected(request: HttpRequest) -> HttpResponse:
+    return _select_other(request, _("Tick at least one picture first."))
+
+
+def _too_many(request: HttpRequest) -> HttpResponse:
+    said = _("At most %d pictures can be selected at once. To take more along, export all that the filter leaves.")
+    return _select_other(request, said % MOST_TO_SELECT)
+
+
+@require_safe
+def compare(request: HttpRequest) -> HttpResponse:
+    """Two to four results side by side, in the order in which they are named."""
+    keys = _selected(request)
+    if not 2 <= len(keys) <= MOST_TO_COMPARE:
+        said = ngettext(
+            "Tick 2 to %(most)d pictures to compare them; %(count)d is ticked.",
+            "Tick 2 to %(most)d pictures to compare them; %(count)d are ticked.",
+            len(keys),
+        )
+        return _select_other(request, said % {"most": MOST_TO_COMPARE, "count": len(keys)})
+    person = access.person_of(request)
+    found = {
+        prediction.pk: prediction for prediction in reviews.with_reading(access.visible_to(person)).filter(pk__in=keys)
+    }
+    if len(found) < len(keys):
+        raise Http404
+    chosen = [found[key] for key in keys]
+    audit.record(person, audit.Action.VIEWED, chosen, detail=f"{audit.RESULT}, compared")
+    for prediction in chosen:
+        prediction.reading = _reading(prediction.reading)
+    return render(request, "diagnosis/compare.html", {"predictions": chosen, "back": _back(request)})
+
+
+@require_safe
+def export_csv(request: HttpRequest) -> HttpResponse:
+    """The ticked rows as CSV, or, where the address says nothing of rows, all that the filter leaves."""
+    person = access.person_of(request)
+    predictions = access.visible_to(person)
+    if request.GET.get("rows") == "selected":
+        keys = _selected(request)
+        if not keys:
+            return _nothing_selected(request)
+        if len(keys) > MOST_TO_SELECT:
+            return _too_many(request)
+        predictions, filters = predictions.filter(pk__in=keys).order_by("-created", "-id"), {"rows": "selected"}
+    else:
+        form = FilterForm(request.GET)
+        if not form.is_valid():
+            return redirect(f"{reverse('diagnosis:history')}?{form.query}")
+        predictions, filters = form.narrow(predictions), form.chosen
+    data = export.PredictionResource().export(export.rows(reviews.with_reading(predictions)))
+    export.record(person, count=len(data), title="csv", filters=filters)
+    file_format = export.CSV()
+    response = HttpResponse(file_format.export_data(data), content_type="text/csv; charset=utf-8")
+    response.headers["Content-Disposition"] = f'attachment; filename="{export.file_name("csv")}"'
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def delete(request: HttpRequest) -> HttpResponse:
+    """Say what deleting the ticked rows removes; a POST then removes it."""
+    keys = _selected(request)
+    if not keys:
+        return _nothing_selected(request)
+    if len(keys) > MOST_TO_SELECT:
+        return _too_many(request)
+    person = access.person_of(request)
+    chosen = access.visible_to(person).filter(pk__in=keys)
+    doomed = access.deletable_by(person).filter(predictions__in=chosen).distinct()
+    if request.method == "POST":
+        count = services.delete(list(doomed), by=person)
+        said = ngettext(
+            "%d picture and all that came of it are deleted.",
+            "%d pictures and all that came of them are deleted.",
+            count,
+        )
+        messages.success(request, said % count)
+        return redirect(_back(request))
+    visible = list(chosen)
+    if not visible:
+        raise Http404
+    uploads = list(doomed)
+    going = Prediction.objects.filter(upload__in=uploads)
+    context = {
+        "uploads": uploads,
+        "predictions": [prediction for prediction in visible if prediction.upload in uploads],
+        "staying": [prediction for prediction in visible if prediction.upload not in uploads],
+        "counts": _what_goes(uploads, going),
+        "not_selected": going.exclude(pk__in=keys).count(),
+        "back": _back(request),
+        "back_query": request.GET.get("back", ""),
+    }
+    return render(request, "diagnosis/delete.html", context)
+
+
+def _what_goes(uploads: list[Upload], predictions: QuerySet[Prediction]) -> list[str]:
+    """What the confirmation lists, in words."""
+    readings = Review.objects.filter(prediction__in=predictions).count()
+    heatmaps = predictions.exclude(heatmap="").count()
+    return [
+        ngettext("%d picture, with its thumbnail", "%d pictures, each with its thumbnail", len(uploads)) % len(uploads),
+        ngettext("%d prediction", "%d predictions", predictions.count()) % predictions.count(),
+        ngettext("%d heatmap", "%d heatmaps", heatmaps) % heatmaps,
+        ngettext("%d reading by a reviewer", "%d readings by reviewers", readings) % readings,
+    ]
