@@ -77,8 +77,11 @@ def test_pictures_dropped_on_the_page_are_analysed(quiet_page: Page, live_server
     page.dispatch_event("body", "drop", {"dataTransfer": transfer})
     expect(page.get_by_text("opaque.png").first).to_be_visible()
     page.get_by_role("button", name="Analyse").click()
-    page.wait_for_url(re.compile("/history/"))
+    # The answers come into the rows; the history shows them as well.
+    expect(page.get_by_role("link", name="Open the result")).to_have_count(2)
     assert Prediction.objects.count() == 2
+    page.get_by_role("link", name="All results").first.click()
+    page.wait_for_url(re.compile("/history/"))
     page.wait_for_function(ALL_IMAGES_LOADED)
 
 
@@ -87,7 +90,7 @@ def test_a_picture_that_is_none_is_explained_on_the_page(page: Page, live_server
     page.goto(live_server.url)
     page.locator("input[type=file]").set_input_files(tmp_path / "letter.jpg")
     page.get_by_role("button", name="Analyse").click()
-    expect(page.get_by_role("alert").first).to_contain_text("not a picture that can be read")
+    expect(page.get_by_role("listitem").filter(has_text="letter.jpg")).to_contain_text("not a picture that can be read")
 
 
 def test_everything_works_without_javascript(browser: Browser, live_server, files):
