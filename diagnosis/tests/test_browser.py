@@ -45,15 +45,14 @@ def test_a_chosen_picture_is_previewed_analysed_and_remembered(quiet_page: Page,
     expect(page.get_by_role("heading", level=1)).to_contain_text(prediction.label)
 
     page.wait_for_function(ALL_IMAGES_LOADED)
-    heatmap = page.locator(f"img[src$='/predictions/{prediction.pk}/heatmap.png']")
-    xray = page.locator(f"img[src$='/predictions/{prediction.pk}/xray']").first
-    boxes = heatmap.bounding_box(), xray.bounding_box()
-    assert boxes[0] == pytest.approx(boxes[1], abs=1), "the heatmap lies over the X-ray"
+    heatmap, xray = (page.locator(f".viewer__canvas--{name}").first for name in ("heatmap", "xray"))
+    assert heatmap.bounding_box() == xray.bounding_box(), "the heatmap lies over the X-ray"
 
-    page.get_by_role("slider").fill("20")
-    assert float(heatmap.evaluate("image => getComputedStyle(image).opacity")) == pytest.approx(0.2, abs=0.01)
-    page.get_by_role("slider").press("End")
-    assert float(heatmap.evaluate("image => getComputedStyle(image).opacity")) == pytest.approx(1, abs=0.01)
+    opacity = page.get_by_role("slider", name="Opacity")
+    opacity.fill("20")
+    assert float(heatmap.evaluate("canvas => getComputedStyle(canvas).opacity")) == pytest.approx(0.2, abs=0.01)
+    opacity.press("End")
+    assert float(heatmap.evaluate("canvas => getComputedStyle(canvas).opacity")) == pytest.approx(1, abs=0.01)
 
     page.get_by_role("link", name="History").first.click()
     expect(page.get_by_role("link", name="clear.jpg").first).to_be_visible()
