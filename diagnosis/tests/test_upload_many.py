@@ -81,10 +81,10 @@ class Server:
 
 def waits(page: Page, what) -> None:
     """Lets the browser work until `what()` is so."""
-    for _ in range(200):
+    for _ in range(1000):
         if what():
             return
-        page.wait_for_timeout(20)
+        page.wait_for_timeout(5)
     raise AssertionError("it never came to that")
 
 
@@ -127,7 +127,7 @@ def test_no_more_than_two_are_on_their_way_and_200_files_fit(upload_page: Page):
     page = upload_page
     server = Server(page)
     choose(page, made(201))
-    expect(page.locator("#upload-status")).to_contain_text("At most 200 files at once; 1 were left out.")
+    expect(page.locator("#upload-status")).to_contain_text("At most 200 files fit on this page at once. Left out: 1.")
     analyse(page)
     waits(page, lambda: len(server.open) == 1)
     page.wait_for_timeout(100)
@@ -174,7 +174,7 @@ def test_a_pause_that_the_server_asks_for_is_kept(upload_page: Page):
     server.answer()
     waits(page, lambda: len(server.open) == 2)
     server.answer(429, {"code": "throttled"}, {"Retry-After": "1"})
-    expect(page.locator(".total__pause")).to_contain_text("goes on by itself in 1 seconds")
+    expect(page.locator(".total__pause")).to_contain_text("a pause of 1 s")
     page.wait_for_timeout(300)
     assert len(server.seen) == 3
     server.answer()
@@ -193,8 +193,9 @@ def test_one_or_all_can_be_cancelled_and_tried_again(upload_page: Page):
     waits(page, lambda: len(server.open) == 1)
     server.answer()
     waits(page, lambda: len(server.open) == 2)
-    row(page, "made 1.png").get_by_role("button", name="Cancel").click()
+    row(page, "made 1.png").get_by_role("button", name="Cancel").press("Enter")
     expect(row(page, "made 1.png")).to_contain_text("Cancelled")
+    expect(row(page, "made 1.png").get_by_role("button", name="Try again")).to_be_focused()
     waits(page, lambda: len(server.seen) == 4)
     page.get_by_role("button", name="Cancel all").click()
     expect(page.locator(".total__counts")).to_have_text("4 of 4 finished · Normal: 1 · Cancelled: 3")
@@ -265,7 +266,27 @@ def test_a_folder_is_searched_for_pictures(upload_page: Page, pictures, tmp_path
     chooser.value.set_files(folder)
     expect(row(page, "ward/one.jpg")).to_be_visible()
     expect(row(page, "ward/bed 7/two.png")).to_be_visible()
-    expect(page.locator("#upload-status")).to_contain_text("1 files of the folder are no pictures and were left out.")
+    expect(page.locator("#upload-status")).to_contain_text("Left out of the folder, as they are no pictures: 1.")
+
+
+def test_a_dropped_folder_is_read_to_the_last_entry(upload_page: Page):
+    """Scripts cannot drop folders, so the module is handed entries as a browser makes them: in portions."""
+    names = upload_page.evaluate(
+        """async () => {
+            const {droppedFiles} = await import("/static/js/upload/files.js");
+            const file = path => ({isFile: true, fullPath: path, file: found => found(new File(["x"], path))});
+            const broken = {isFile: true, fullPath: "/ward/broken.png", file: (found, failed) => failed()};
+            const folder = (path, ...portions) => ({isDirectory: true, fullPath: path, createReader: () => {
+                const left = [...portions];
+                return {readEntries: found => found(left.shift() ?? [])};
+            }});
+            const bed = folder("/ward/bed 7", [file("/ward/bed 7/b.png")]);
+            const ward = folder("/ward", [file("/ward/a.png"), broken], [bed], [file("/ward/c.png")]);
+            const items = [ward, file("/d.png")].map(entry => ({webkitGetAsEntry: () => entry}));
+            return (await droppedFiles({items, files: []})).map(({name}) => name);
+        }"""
+    )
+    assert names == ["ward/a.png", "ward/bed 7/b.png", "ward/c.png", "d.png"]
 
 
 def test_what_the_server_will_refuse_is_said_before_sending(upload_page: Page, settings):

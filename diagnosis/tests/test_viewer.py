@@ -175,7 +175,7 @@ def test_everything_goes_by_keyboard_and_keys_elsewhere_mean_nothing(viewer: Pag
     start = matrix(viewer)
     viewer.keyboard.press("r")
     assert matrix(viewer) == pytest.approx(start), "the focus is not in the viewer"
-    viewer.locator("#stage").focus()
+    viewer.locator("#stage").click()
     viewer.keyboard.press("+")
     viewer.keyboard.press("+")
     zoomed = matrix(viewer)

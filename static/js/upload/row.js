@@ -59,10 +59,10 @@ export function makeRow(item, text, on) {
 }
 
 function offer(element, offered) {
-  const had = element.contains(document.activeElement);
+  const active = document.activeElement; // asked now, for what is hidden loses the focus
   for (const control of element.querySelectorAll("[data-does]")) control.hidden = !offered.includes(control.dataset.does);
   // Whoever pressed a button that is gone now goes on with the next of the same row.
-  if (had && document.activeElement.hidden) element.querySelector("[data-does]:not([hidden])")?.focus();
+  if (element.contains(active) && active.hidden) element.querySelector("[data-does]:not([hidden])")?.focus();
 }
 
 function said(item, text) {

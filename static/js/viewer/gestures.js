@@ -1,8 +1,8 @@
 /* Mouse, pen and fingers on a pane, told as what they mean: pan, zoom about a point, grey window, pointing. */
 
-/* on: {pan(dx, dy), zoom(factor, x, y), grey(dx, dy), point(x, y, byFinger)}. greyMode(): whether dragging sets the
-   grey window; the secondary button always does. */
-export function takeGestures(pane, on, greyMode) {
+/* on: {pan(dx, dy), zoom(factor, x, y), grey(dx, dy), point(x, y, byFinger)}. is: {grey(), whole()}: whether dragging
+   sets the grey window, as the secondary button always does; whether the picture is as small as it gets. */
+export function takeGestures(pane, on, is) {
   const down = new Map();
   let grey = false;
 
@@ -16,7 +16,7 @@ export function takeGestures(pane, on, greyMode) {
   pane.addEventListener("pointerdown", (event) => {
     pane.setPointerCapture(event.pointerId);
     down.set(event.pointerId, at(event));
-    grey = event.button === 2 || greyMode();
+    grey = event.button === 2 || is.grey();
   });
 
   pane.addEventListener("pointermove", (event) => {
@@ -27,10 +27,10 @@ export function takeGestures(pane, on, greyMode) {
     if (down.size === 2) {
       const was = [...down.values()];
       down.set(event.pointerId, now);
-      const is = [...down.values()];
-      const [from, to] = [middle(was), middle(is)];
+      const become = [...down.values()];
+      const [from, to] = [middle(was), middle(become)];
       on.pan(to.x - from.x, to.y - from.y);
-      on.zoom(apart(is) / apart(was), to.x, to.y);
+      on.zoom(apart(become) / apart(was), to.x, to.y);
       return;
     }
     down.set(event.pointerId, now);
@@ -44,6 +44,7 @@ export function takeGestures(pane, on, greyMode) {
   pane.addEventListener(
     "wheel",
     (event) => {
+      if (event.deltaY > 0 && is.whole()) return; // the page scrolls on, rather than stops here
       event.preventDefault();
       const pixels = event.deltaY * [1, 16, 400][event.deltaMode];
       const { x, y } = at(event);

@@ -146,7 +146,7 @@ for (const pane of panes) {
         if (on.magnifier) draw();
       },
     },
-    () => on.grey,
+    { grey: () => on.grey, whole: () => view.isWhole },
   );
 }
 takeKeys(viewer, { command, pan, grey: moveGrey });
