@@ -45,15 +45,14 @@ def test_a_chosen_picture_is_previewed_analysed_and_remembered(quiet_page: Page,
     expect(page.get_by_role("heading", level=1)).to_contain_text(prediction.label)
 
     page.wait_for_function(ALL_IMAGES_LOADED)
-    heatmap = page.locator(f"img[src$='/predictions/{prediction.pk}/heatmap.png']")
-    xray = page.locator(f"img[src$='/predictions/{prediction.pk}/xray']").first
-    boxes = heatmap.bounding_box(), xray.bounding_box()
-    assert boxes[0] == pytest.approx(boxes[1], abs=1), "the heatmap lies over the X-ray"
+    heatmap, xray = (page.locator(f".viewer__canvas--{name}").first for name in ("heatmap", "xray"))
+    assert heatmap.bounding_box() == xray.bounding_box(), "the heatmap lies over the X-ray"
 
-    page.get_by_role("slider").fill("20")
-    assert float(heatmap.evaluate("image => getComputedStyle(image).opacity")) == pytest.approx(0.2, abs=0.01)
-    page.get_by_role("slider").press("End")
-    assert float(heatmap.evaluate("image => getComputedStyle(image).opacity")) == pytest.approx(1, abs=0.01)
+    opacity = page.get_by_role("slider", name="Opacity")
+    opacity.fill("20")
+    assert float(heatmap.evaluate("canvas => getComputedStyle(canvas).opacity")) == pytest.approx(0.2, abs=0.01)
+    opacity.press("End")
+    assert float(heatmap.evaluate("canvas => getComputedStyle(canvas).opacity")) == pytest.approx(1, abs=0.01)
 
     page.get_by_role("link", name="History").first.click()
     expect(page.get_by_role("link", name="clear.jpg").first).to_be_visible()
@@ -77,8 +76,11 @@ def test_pictures_dropped_on_the_page_are_analysed(quiet_page: Page, live_server
     page.dispatch_event("body", "drop", {"dataTransfer": transfer})
     expect(page.get_by_text("opaque.png").first).to_be_visible()
     page.get_by_role("button", name="Analyse").click()
-    page.wait_for_url(re.compile("/history/"))
+    # The answers come into the rows; the history shows them as well.
+    expect(page.get_by_role("link", name="Open the result")).to_have_count(2)
     assert Prediction.objects.count() == 2
+    page.get_by_role("link", name="All results").first.click()
+    page.wait_for_url(re.compile("/history/"))
     page.wait_for_function(ALL_IMAGES_LOADED)
 
 
@@ -87,7 +89,7 @@ def test_a_picture_that_is_none_is_explained_on_the_page(page: Page, live_server
     page.goto(live_server.url)
     page.locator("input[type=file]").set_input_files(tmp_path / "letter.jpg")
     page.get_by_role("button", name="Analyse").click()
-    expect(page.get_by_role("alert").first).to_contain_text("not a picture that can be read")
+    expect(page.get_by_role("listitem").filter(has_text="letter.jpg")).to_contain_text("not a picture that can be read")
 
 
 def test_everything_works_without_javascript(browser: Browser, live_server, files):

@@ -77,6 +77,10 @@ def _refused(request: HttpRequest) -> HttpResponse:
     return _upload_page(request, UploadForm(), [], status=403)
 
 
+EXTENSIONS = sorted({*inference.FORMATS.values(), "jpeg", "tiff"})
+"""How names of pictures end, as far as a browser can tell before it sends them."""
+
+
 def _upload_page(request: HttpRequest, form: UploadForm, failures: list[dict], status: int = 200) -> HttpResponse:
     formats = Upload.Format.labels
     context = {
@@ -85,6 +89,7 @@ def _upload_page(request: HttpRequest, form: UploadForm, failures: list[dict], s
         "uploads_allowed": access.person_of(request).may_upload,
         "max_megabytes": settings.MAX_UPLOAD_MB,
         "accept": ",".join(f"image/{name.lower()}" for name in Upload.Format.values),
+        "extensions": ",".join(EXTENSIONS),
         "formats": _("%(list)s or %(last)s") % {"list": ", ".join(formats[:-1]), "last": formats[-1]},
         "operating_points": _operating_points(),
         "recent": access.own(access.person_of(request))[:RECENT],

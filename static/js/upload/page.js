@@ -1,0 +1,165 @@
+/* The upload form with a script: files and folders are chosen or dropped, and each is sent by itself, with its progress
+   and its answer in its row. Without it the browser posts the form as a whole. */
+
+import { takeDrops } from "./drop.js";
+import { chosenFiles, extension, pictures } from "./files.js";
+import { ACTIVE, Queue } from "./queue.js";
+import { newKey, predict } from "./request.js";
+import { makeRow } from "./row.js";
+import { makeSummary } from "./summary.js";
+import { fill } from "./words.js";
+
+const MOST = 200;
+
+const form = document.getElementById("upload-form");
+const text = form.dataset;
+const input = document.getElementById("id_file");
+const folder = Object.assign(document.createElement("input"), { type: "file", webkitdirectory: true });
+const zone = form.querySelector(".drop");
+const section = document.getElementById("picked");
+const list = document.getElementById("picked-list");
+const button = form.querySelector("button[type=submit]");
+const status = document.getElementById("upload-status");
+const total = document.getElementById("total");
+const maxBytes = Number(text.maxMegabytes) * 1_000_000;
+const extensions = new Set(text.extensions.split(","));
+
+const items = new Set();
+const summary = makeSummary(total, document.getElementById("told"), text);
+const queue = new Queue({
+  known: text.known === "yes",
+  send: (item, told) =>
+    predict({ ...item, address: text.address, csrfToken: form.elements.csrfmiddlewaretoken.value }, told),
+  changed,
+  paused: summary.drawPause,
+});
+
+const identity = ({ file, name }) => [name, file.size, file.lastModified].join("/");
+const inState = (...states) => [...items].filter((item) => states.includes(item.state));
+
+/* The server judges; this only spares a wait. */
+function hint(file) {
+  if (file.size > maxBytes) return text.textTooLarge;
+  return extensions.has(extension(file.name)) ? "" : text.textOtherType;
+}
+
+function add(found) {
+  const wanted = pictures(found, extensions);
+  const known = new Set([...items].map(identity));
+  const fresh = wanted.filter((one) => !known.has(identity(one)) && known.add(identity(one)));
+  const room = Math.max(0, MOST - items.size);
+  const rows = fresh.slice(0, room).map(({ file, name }) => {
+    const item = { file, name, key: newKey(), hint: hint(file), state: "chosen", share: 0 };
+    items.add(item);
+    item.row = makeRow(item, text, { remove, cancel: (one) => queue.cancel(one), again, force });
+    return item.row;
+  });
+  list.append(...rows);
+  const left = found.length - wanted.length;
+  refresh(
+    left && fill(text.textNoPictures, { count: left }),
+    fresh.length > room && fill(text.textTooMany, { most: MOST, count: fresh.length - room }),
+  );
+}
+
+/* Redraws all but the rows, and says what was chosen, after `sentences`. */
+function refresh(...sentences) {
+  const chosen = inState("chosen").length;
+  section.hidden = items.size === 0;
+  zone.classList.toggle("drop--chosen", items.size > 0);
+  summary.draw([...items]);
+  const count = chosen === 1 ? text.textChosenOne : fill(text.textChosenMany, { count: chosen });
+  status.textContent = [...sentences, chosen > 0 && count].filter(Boolean).join(" ");
+}
+
+function remove(item) {
+  const next = item.row.nextElementSibling ?? item.row.previousElementSibling;
+  item.row.remove();
+  items.delete(item);
+  refresh(fill(text.textRemoved, { name: item.name }));
+  // The button that had the focus is gone: go on with its neighbour.
+  (next?.querySelector("[data-does]:not([hidden])") ?? input).focus();
+}
+
+const again = (item) => queue.add([item]);
+
+/* Another request than the refused one, and so under another key. */
+function force(item) {
+  item.force = true;
+  item.key = newKey();
+  queue.add([item]);
+}
+
+let scheduled = false;
+
+function changed(item) {
+  item.draw();
+  if (scheduled) return;
+  scheduled = true;
+  requestAnimationFrame(() => {
+    scheduled = false;
+    const busy = inState(...ACTIVE).length > 0;
+    summary.say(summary.draw([...items]), !busy);
+    guard(busy);
+    if (!busy) finish();
+  });
+}
+
+/* A single picture leads to its result, as it does without the script. */
+function finish() {
+  const [only] = items;
+  if (items.size === 1 && only.state === "done") location.assign(only.outcome.answer.url);
+}
+
+function askBeforeLeaving(event) {
+  event.preventDefault();
+  event.returnValue = ""; // what older browsers look at
+}
+
+/* Only while there is something to lose: the listener keeps browsers from going back without loading anew. */
+function guard(busy) {
+  if (busy) window.addEventListener("beforeunload", askBeforeLeaving);
+  else window.removeEventListener("beforeunload", askBeforeLeaving);
+}
+
+function takeInput(from) {
+  if (from.files.length) add(chosenFiles(from));
+  from.value = ""; // so that the same file may be chosen once more
+}
+
+input.addEventListener("change", () => takeInput(input));
+folder.addEventListener("change", () => takeInput(folder));
+document.getElementById("choose-folder").addEventListener("click", () => folder.click());
+takeDrops(add);
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  const chosen = inState("chosen");
+  if (!chosen.length) {
+    status.textContent = text.textNothingChosen;
+    input.focus();
+    return;
+  }
+  const operatingPoint = new FormData(form).get("operating_point");
+  chosen.forEach((item) => Object.assign(item, { operatingPoint }));
+  status.textContent = "";
+  queue.add(chosen);
+  summary.draw([...items]);
+  // On a small screen the rows begin below the button that was pressed.
+  if (total.getBoundingClientRect().bottom > innerHeight) total.scrollIntoView({ block: "center" });
+});
+
+total.querySelector("[data-total=cancel]").addEventListener("click", () => {
+  inState(...ACTIVE).forEach((item) => queue.cancel(item));
+  total.querySelector("[data-total]:not([hidden])")?.focus();
+});
+total.querySelector("[data-total=again]").addEventListener("click", () => queue.add(inState("failed", "cancelled")));
+
+// The script judges for itself whether anything was chosen: the input is emptied after each choice.
+form.noValidate = true;
+zone.classList.add("drop--enhanced");
+for (const element of document.querySelectorAll("[data-without-js]")) element.hidden = true;
+for (const element of document.querySelectorAll("[data-with-js]")) element.hidden = false;
+document.getElementById("choose-folder").hidden = !("webkitdirectory" in folder);
+// Browsers may restore what was chosen before the page was left.
+takeInput(input);

@@ -1,0 +1,67 @@
+/* The total: a bar with counts for the eye, and now and then a sentence for screen readers. */
+
+import { ACTIVE, SETTLED } from "./queue.js";
+import { fill } from "./words.js";
+
+const QUIET = 4000; // milliseconds between two sentences, so that two hundred pictures do not talk over each other
+
+export function makeSummary(section, live, text) {
+  const bar = section.querySelector("progress");
+  const counts = section.querySelector(".total__counts");
+  const pause = section.querySelector(".total__pause");
+  const actions = section.querySelectorAll("[data-total]");
+  let timer = null;
+  let pending = "";
+  let lastSaid = 0;
+
+  function say(sentence, now = false) {
+    pending = sentence;
+    if (now) clearTimeout(timer);
+    else if (timer !== null) return;
+    const wait = now ? 0 : Math.max(0, lastSaid + QUIET - Date.now());
+    timer = setTimeout(() => {
+      timer = null;
+      lastSaid = Date.now();
+      live.textContent = pending;
+    }, wait);
+  }
+
+  /* Returns the sentence to say. */
+  function draw(items) {
+    const sent = items.filter((item) => item.state !== "chosen");
+    const count = (test) => sent.filter(test).length;
+    const settled = count((item) => SETTLED.has(item.state));
+    const active = count((item) => ACTIVE.has(item.state));
+    section.hidden = sent.length === 0;
+    if (section.hidden) return "";
+    bar.max = sent.length;
+    bar.value = settled;
+    const answered = (label) => count((item) => item.state === "done" && item.outcome.answer.prediction === label);
+    const parts = [
+      [text.textCountPneumonia, answered("Pneumonia")],
+      [text.textCountNormal, answered("Normal")],
+      [text.textCountRejected, count((item) => item.state === "rejected")],
+      [text.textCountFailed, count((item) => item.state === "failed")],
+      [text.textCountCancelled, count((item) => item.state === "cancelled")],
+    ].filter(([, number]) => number > 0);
+    const sentence = [
+      fill(text.textFinished, { done: settled, count: sent.length }),
+      ...parts.map(([words, number]) => fill(words, { count: number })),
+    ].join(" · ");
+    counts.textContent = sentence;
+    section.classList.toggle("total--over", active === 0);
+    const again = count((item) => item.state === "failed" || item.state === "cancelled");
+    for (const action of actions) {
+      const shown = { cancel: active > 0, again: active === 0 && again > 0, history: active === 0 }[action.dataset.total];
+      action.hidden = !shown;
+    }
+    return active ? sentence : `${text.textOver} ${sentence}`;
+  }
+
+  function drawPause(seconds) {
+    pause.hidden = seconds === 0;
+    pause.textContent = seconds ? fill(text.textPaused, { seconds }) : "";
+  }
+
+  return { draw, drawPause, say };
+}
