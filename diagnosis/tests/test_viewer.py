@@ -285,15 +285,16 @@ def test_twelve_megapixels_move_smoothly(page: Page, live_server, client):
     expect(page.get_by_label("Contrast", exact=True)).not_to_have_value("0")
 
 
-@pytest.mark.parametrize("width", [360, 768, 1440])
-def test_the_viewer_fits_the_screen(page: Page, live_server, client, xray, width):
-    page.set_viewport_size({"width": width, "height": 900})
-    show(page, live_server, client, xray(size=(WIDTH, HEIGHT)))
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    for button in page.locator("#viewer").get_by_role("button").all():
-        box = button.bounding_box()
-        assert box
-        assert box["width"] >= 24, "large enough for a finger"
+def test_the_viewer_fits_every_screen(viewer: Page):
+    for button in viewer.locator("#viewer").get_by_role("button").all():
         expect(button).to_have_accessible_name(re.compile("."))
-    press(page, "X-ray beside heatmap")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for width in (360, 768, 1440):
+        viewer.set_viewport_size({"width": width, "height": 900})
+        for button in viewer.locator("#viewer").get_by_role("button").all():
+            box = button.bounding_box()
+            assert box
+            assert min(box["width"], box["height"]) >= 24, "large enough for a finger"
+        for _ in ("beside", "and back"):
+            press(viewer, "X-ray beside heatmap")
+            assert viewer.evaluate("document.documentElement.scrollWidth") <= width
+        matrix(viewer)
