@@ -71,3 +71,21 @@ def test_over_https_browsers_are_told_to_stay_there(client, settings):
     settings.SECURE_SSL_REDIRECT, settings.SECURE_HSTS_SECONDS = True, 31_536_000
     assert client.get("/").headers["Location"].startswith("https://")
     assert "max-age=31536000" in client.get("/", secure=True).headers["Strict-Transport-Security"]
+
+
+def test_style_sheets_are_served_in_production_and_nothing_beside_them(tmp_path):
+    program = (
+        "from django.core.wsgi import get_wsgi_application; get_wsgi_application(); from django.test import Client; "
+        "client = Client(); paths = ['css/base.css', 'admin/css/base.css', '../README.md', '%2e%2e/README.md', 'x']; "
+        "print([client.get('/static/' + path).status_code for path in paths])"
+    )
+    environment = {**PRODUCTION, "HTTPS": "False", "ALLOWED_HOSTS": "testserver", "VAR_DIR": str(tmp_path)}
+    finished = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=django_settings.BASE_DIR,
+        env={**environment, "DJANGO_SETTINGS_MODULE": "pneumonia_site.settings"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert finished.stdout.strip() == "[200, 200, 404, 404, 404]"
