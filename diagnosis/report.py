@@ -149,7 +149,7 @@ def pdf(prediction: Prediction) -> bytes:
     if said.reading:
         sheet.fact(_("Reviewer's reading"), f"{said.reading} ({said.read_at})", bold=True)
         if said.note:
-            sheet.fact(_("Reviewer's note"), said.note, most_lines=12)
+            sheet.fact(_("Reviewer's note"), said.note, most_lines=7)
     elif not prediction.is_rejected:
         sheet.fact(_("Reviewer's reading"), _("Nobody has read this picture yet."))
     sheet.space(10)
@@ -165,7 +165,7 @@ class _Sheet:
     """One A4 page, written from top to bottom."""
 
     margin = 50.0
-    picture_height = 235.0
+    picture_height = 210.0
 
     def __init__(self, title: str):
         from reportlab.lib.pagesizes import A4

@@ -125,6 +125,20 @@ def test_any_file_name_fits_on_the_page(client, sent, name, bob):
     assert pages_and_pictures(client.get(address(prediction, ".pdf")).content) == (1, 3)
 
 
+def test_the_longest_report_ends_above_the_margin(sent, xray, bob, monkeypatch):
+    prediction = sent(xray(size=(560, 900), opacity=1), "W" * 255)
+    reviews.record(prediction, by=access.Person(user=bob), reading="Normal", note="wide words " * 180)
+    prediction.status, prediction.uncertain, prediction.inverted = "forced", True, True
+    prediction.model_version, prediction.operating_point = "m" * 64, "o" * 32
+    measured = inference.measured(inference.model_version(), "balanced")
+    monkeypatch.setattr(inference, "measured", lambda version, point: measured)
+    ends = []
+    finish = report._Sheet.finish
+    monkeypatch.setattr(report._Sheet, "finish", lambda sheet: (ends.append(sheet.y), finish(sheet))[1])
+    assert pages_and_pictures(report.pdf(prediction)) == (1, 3)
+    assert ends[0] >= report._Sheet.margin
+
+
 def test_arabic_is_joined_and_stands_from_right_to_left():
     assert report._as_seen(report._lines("صدر.jpg", "DejaVuSans", 9, 300)[0]) == "jpg.\ufeadﺪ\ufebb"
 
