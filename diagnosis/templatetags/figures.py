@@ -21,6 +21,12 @@ def probability(share: float) -> str:
 
 
 @register.filter
+def of_hundred(share: float) -> int:
+    """A share, 0..1, as so many of a hundred."""
+    return round(100 * share)
+
+
+@register.filter
 def interval(figure: dict[str, float]) -> str:
     """A figure with the ends of its 95 % interval: `97.4 % (95.5 to 98.9)`."""
     low, high = (formats.number_format(round(100 * figure[end], 1), 1) for end in ("low", "high"))

@@ -258,3 +258,9 @@ def test_the_model_page_rounds_its_figures_as_the_report_does(client):
     page = client.get("/model/").content.decode()
     for name in ("auroc", "calibration_error"):
         assert "{value:.3f} ({low:.3f} to {high:.3f})".format(**figures[name]) in page
+
+
+def test_a_result_says_in_plain_words_how_often_the_model_is_right(client, xray):
+    client.post("/predict", {"file": SimpleUploadedFile("x.jpg", xray())})
+    page = client.get(Prediction.objects.get().get_absolute_url()).content.decode()
+    assert "Of 100 X-rays with pneumonia it finds 99; of 100 normal ones it clears 85." in page
