@@ -34,7 +34,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/python manage.py makemigrations --check --dry-run
 
 audit: $(VENV)/.installed-dev
-	$(BIN)/pip-audit --requirement requirements.txt
+	$(BIN)/pip-audit --strict --requirement requirements.txt
 
 openapi: $(VENV)/.installed
 	$(BIN)/python manage.py spectacular --file docs/openapi.yaml
