@@ -22,7 +22,7 @@ from django.db.models.fields.files import FieldFile
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
-from diagnosis import access, audit, inference
+from diagnosis import access, audit, inference, metrics
 from diagnosis.models import Prediction, Upload
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,10 @@ logger = logging.getLogger(__name__)
 class KeyReused(Exception):
     """The idempotency key came before, with another request. `str()` is a sentence for the sender."""
 
+    code = "idempotency_key_reused"
 
+
+@metrics.counting_failures()
 def diagnose(
     *,
     file: File,
@@ -99,6 +102,7 @@ def _answered(sender: access.Person, idempotency_key: str, request_digest: str) 
     return upload.predictions.order_by("created", "id").first()
 
 
+@metrics.counting_failures()
 def analyse_all_the_same(rejected: Prediction, *, by: access.Person) -> Prediction:
     """Analyse a rejected picture again, whatever it shows: a further prediction of the same upload, `forced`.
 
@@ -150,10 +154,12 @@ def _store(files: list[tuple[FieldFile, str, bytes]], rows: list[Model], *, by: 
         with transaction.atomic():
             for row in rows:
                 row.save(force_insert=True)
-            audit.record(by, audit.Action.MADE, [row for row in rows if isinstance(row, Prediction)])
+            audit.record(by, audit.Action.MADE, made := [row for row in rows if isinstance(row, Prediction)])
     except BaseException:
         _delete_files(field.name for field, _, _ in files)
         raise
+    for prediction in made:
+        metrics.prediction_stored(prediction.label, prediction.status, prediction.model_version)
 
 
 def earlier_results(prediction: Prediction) -> QuerySet[Prediction]:

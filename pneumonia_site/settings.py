@@ -8,6 +8,7 @@ import secrets
 from pathlib import Path
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 env = environ.FileAwareEnv()  # a secret may lie in a file, which SECRET_KEY_FILE names
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -38,6 +39,7 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 # Where DEBUG is off, browsers are sent to HTTPS and told to stay there, and cookies travel over it alone.
 HTTPS = env.bool("HTTPS", default=not DEBUG)
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # load balancers ask without it
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 NUM_PROXIES = env.int("NUM_PROXIES", default=0)
 if NUM_PROXIES:
@@ -82,9 +84,11 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
 ]
 MIDDLEWARE = [
+    "diagnosis.middleware.tell_of_requests",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "diagnosis.middleware.answer_probes",
     "diagnosis.middleware.limit_request_size",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -224,14 +228,29 @@ SPECTACULAR_SETTINGS = {
 
 IMPORT_EXPORT_ESCAPE_ILLEGAL_CHARS_ON_EXPORT = True  # a spreadsheet knows no control characters
 
-# --- Logging ----------------------------------------------------------------------------
+# --- Watching ---------------------------------------------------------------------------
 
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")  # empty: there is no /metrics
+
+LOG_FORMATS = {"line": "diagnosis.logs.Line", "json": "diagnosis.logs.Json"}
+LOG_FORMAT = env.str("LOG_FORMAT", default="line" if DEBUG else "json")
+if LOG_FORMAT not in LOG_FORMATS:
+    raise ImproperlyConfigured(f"The setting LOG_FORMAT is {LOG_FORMAT!r}; it must be one of {', '.join(LOG_FORMATS)}.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    # Django's own handler beside this one would say everything twice.
-    "loggers": {"axes": {"level": "WARNING"}, "django": {"handlers": []}},
+    "formatters": {"chosen": {"()": LOG_FORMATS[LOG_FORMAT]}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "chosen"},
+        "nowhere": {"class": "logging.NullHandler"},
+    },
+    "loggers": {
+        "axes": {"level": "WARNING"},
+        # Django's own handlers beside this one would say everything twice.
+        "django": {"handlers": []},
+        # Requests are told by diagnosis.middleware, in one line each and without their address.
+        "django.request": {"level": "ERROR"},
+        "django.server": {"handlers": ["nowhere"], "propagate": False},
+    },
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
 }

@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
 from django.urls import resolve
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
@@ -15,7 +16,7 @@ from rest_framework import exceptions
 from rest_framework.parsers import MultiPartParser
 from rest_framework.views import set_rollback
 
-from diagnosis import inference, services
+from diagnosis import inference, logs, services
 from diagnosis.api.schema import CONTENT_TYPE
 from diagnosis.models import Prediction
 
@@ -98,6 +99,11 @@ def or_page(status: int, code: str, detail: str, page: Callable[..., HttpRespons
     return handler
 
 
+def _server_error_page(request: HttpRequest) -> HttpResponse:
+    """The page of a failure, with the id under which the log tells of it."""
+    return HttpResponse(render_to_string("500.html", {"request_id": logs.request_id()}), status=500)
+
+
 BAD_REQUEST = "The request was refused: it has too many fields or files, or a field that is too long."
 bad_request = or_page(400, "bad_request", "The request could not be understood.", defaults.bad_request)
 permission_denied = or_page(403, "permission_denied", "You may not do this.", defaults.permission_denied)
@@ -106,7 +112,7 @@ server_error = or_page(
     500,
     "server_error",
     "Something went wrong on this server; the error has been logged. Try again in a minute.",
-    defaults.server_error,
+    _server_error_page,
 )
 
 
@@ -117,6 +123,7 @@ def _body(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
         "status": status,
         "code": code,
         "detail": detail,
+        "request_id": logs.request_id(),
         **more,
     }
 
