@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 
 _OURS = ("diagnosis", "ml_model", "pneumonia_site")
+_REFUSALS = "django.security."
 _FIELDS = ("method", "view", "status", "milliseconds")
 """What a line about a request tells apart; see middleware.py."""
 # Hexadecimal digits, as proxies make them: a name of a person or a file cannot pass for an id.
@@ -77,7 +78,7 @@ def _message(record: logging.LogRecord) -> str:
     """The message, if it is ours, and else what is the same each time: texts that were put into it are left out."""
     if record.name.partition(".")[0] in _OURS:
         return record.getMessage()
-    if record.name.startswith("django.security."):  # its message is whole, and may quote a header or a path
+    if record.name.startswith(_REFUSALS):  # its message is whole, and may quote a header or a path
         return f"Refused: {record.name.rpartition('.')[2]}"
     if not isinstance(record.msg, str):
         return type(record.msg).__name__
@@ -93,6 +94,8 @@ def _message(record: logging.LogRecord) -> str:
 def _error(record: logging.LogRecord) -> str:
     """Where and of which kind the exception was, and its causes: a traceback without messages."""
     error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+    if record.name.startswith(_REFUSALS):  # a stranger's doing, and not a fault
+        return ""
     lines: list[str] = []
     for _ in range(_MOST_CAUSES):
         if error is None:
