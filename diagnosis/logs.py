@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 
 _OURS = ("diagnosis", "ml_model", "pneumonia_site")
 _REFUSALS = "django.security."
+_SERVER = "gunicorn.error"
+"""Says at INFO how processes come and go, and above it what is wrong with requests."""
 _FIELDS = ("method", "view", "status", "milliseconds")
 """What a line about a request tells apart; see middleware.py."""
 # Hexadecimal digits, as proxies make them: a name of a person or a file cannot pass for an id.
@@ -76,19 +78,24 @@ def _id_of(record: logging.LogRecord) -> str:
 
 def _message(record: logging.LogRecord) -> str:
     """The message, if it is ours, and else what is the same each time: texts that were put into it are left out."""
-    if record.name.partition(".")[0] in _OURS:
+    if record.name.partition(".")[0] in _OURS or (record.name == _SERVER and record.levelno <= logging.INFO):
         return record.getMessage()
     if record.name.startswith(_REFUSALS):  # its message is whole, and may quote a header or a path
         return f"Refused: {record.name.rpartition('.')[2]}"
     if not isinstance(record.msg, str):
         return type(record.msg).__name__
-    if not isinstance(record.args, tuple):
-        return record.msg
-    shown = tuple(arg if isinstance(arg, int | float) else "…" for arg in record.args)
+    if not record.args or not isinstance(record.args, tuple):
+        return record.msg.partition(": ")[0]  # what follows may be quoted: gunicorn does so with a bad first line
     try:
-        return record.msg % shown if shown else record.msg
+        return record.msg % tuple(map(_shown, record.args))
     except (TypeError, ValueError):
         return record.msg
+
+
+def _shown(arg: object) -> object:
+    if isinstance(arg, int | float):
+        return arg
+    return _kind(arg) if isinstance(arg, BaseException) else "…"
 
 
 def _error(record: logging.LogRecord) -> str:

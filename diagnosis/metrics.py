@@ -82,13 +82,6 @@ def exposition(accept: str) -> tuple[bytes, str]:
         return encode(registry), content_type
 
 
-def clear(folder: Path) -> None:
-    """Make `folder` ready for a server that starts: there, and without what an earlier server counted."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in folder.glob("*.db"):
-        path.unlink()
-
-
 def worker_gone(pid: int) -> None:
     """Add what the dead worker `pid` counted to what all dead ones did, and delete its files.
 

@@ -5,6 +5,8 @@ of the measurements behind the numbers.
 """
 
 import os
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,19 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 control_socket_disable = True
 proc_name = "pneumonia-site"
 
+# --- Metrics ----------------------------------------------------------------------------
+
+# Workers count in files here, so that whichever is asked for /metrics tells of all. The variable is set before
+# anything that counts is imported, and stays while this file is read again: then the counts go on.
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    sys.path.insert(0, chdir)
+    from django.conf import settings
+
+    counts = Path(settings.VAR_DIR) / "metrics"
+    shutil.rmtree(counts, ignore_errors=True)
+    counts.mkdir(mode=0o700)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counts)
+
 
 # --- Hooks ------------------------------------------------------------------------------
 
@@ -48,15 +63,13 @@ def on_starting(server: Any) -> None:
     import django
     from django.conf import settings
     from django.core.management import call_command
+    from django.utils.module_loading import import_string
 
-    # Where workers count, so that whichever is asked for /metrics tells of all. Before anything that counts is imported.
-    folder = Path(settings.VAR_DIR) / "metrics"
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
-    from diagnosis import metrics
-
-    metrics.clear(folder)
     django.setup()
     call_command("migrate", verbosity=0)
+    chosen = import_string(settings.LOGGING["formatters"]["chosen"]["()"])
+    for handler in server.log.error_log.handlers:  # gunicorn's own words quote what clients send
+        handler.setFormatter(chosen())
 
 
 def post_fork(server: Any, worker: Any) -> None:
