@@ -12,6 +12,11 @@ from diagnosis.api import problems
 _ENVELOPE = 1_000_000
 
 
+def largest_body(path: str) -> float:
+    """How many bytes the body of a request to this address may have."""
+    return _files(path) * settings.MAX_UPLOAD_MB * 1_000_000 + _ENVELOPE
+
+
 def _files(path: str) -> int:
     """How many pictures a request to this address may carry."""
     match path:
@@ -30,7 +35,7 @@ def limit_request_size(get_response: Callable[[HttpRequest], HttpResponse]) -> C
             announced = int(request.META.get("CONTENT_LENGTH") or 0)
         except ValueError:
             announced = 0
-        if announced <= _files(request.path_info) * settings.MAX_UPLOAD_MB * 1_000_000 + _ENVELOPE:
+        if announced <= largest_body(request.path_info):
             return get_response(request)
         if problems.is_api(request):
             return problems.too_large()

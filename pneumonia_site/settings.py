@@ -170,10 +170,13 @@ STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # `make static` collects them here, compressed and under names that tell their content; they belong to the checkout.
 STATIC_ROOT = BASE_DIR / "var" / "static"
-_AS_THEY_ARE, _HASHED = "django.contrib.staticfiles.storage.StaticFilesStorage", "pneumonia_site.staticfiles.HashedFiles"
+_AS_THEY_ARE, _HASHED = (
+    "django.contrib.staticfiles.storage.StaticFilesStorage",
+    "pneumonia_site.staticfiles.HashedFiles",
+)
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": _AS_THEY_ARE if DEBUG else _HASHED},
+    "staticfiles": {"BACKEND": _AS_THEY_ARE if DEBUG else "pneumonia_site.staticfiles.HashedFiles"},
 }
 WHITENOISE_USE_FINDERS = DEBUG or not (STATIC_ROOT / "staticfiles.json").exists()  # nothing must be collected
 WHITENOISE_ALLOW_ALL_ORIGINS = False  # nobody else needs them
