@@ -67,6 +67,11 @@ def answer_probes(get_response: Handler) -> Handler:
 _ENVELOPE = 1_000_000
 
 
+def largest_body(path: str) -> float:
+    """How many bytes the body of a request to this address may have."""
+    return _files(path) * settings.MAX_UPLOAD_MB * 1_000_000 + _ENVELOPE
+
+
 def _files(path: str) -> int:
     """How many pictures a request to this address may carry."""
     match path:
@@ -85,7 +90,7 @@ def limit_request_size(get_response: Handler) -> Handler:
             announced = int(request.META.get("CONTENT_LENGTH") or 0)
         except ValueError:
             announced = 0
-        if announced <= _files(request.path_info) * settings.MAX_UPLOAD_MB * 1_000_000 + _ENVELOPE:
+        if announced <= largest_body(request.path_info):
             return get_response(request)
         if problems.is_api(request):
             return problems.too_large()

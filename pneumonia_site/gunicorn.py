@@ -19,7 +19,7 @@ bind = os.environ.get("BIND") or f"127.0.0.1:{os.environ.get('PORT') or 8000}"
 
 # --- Processes and threads --------------------------------------------------------------
 
-worker_class = "gthread"
+worker_class = "pneumonia_site.worker.BufferedThreadWorker"
 workers = int(os.environ.get("WEB_CONCURRENCY") or max(2, len(os.sched_getaffinity(0))))
 threads = int(os.environ.get("THREADS") or 4)
 # Code, network and settings are read once and shared by all workers, and one that died is replaced in milliseconds.
@@ -33,6 +33,7 @@ max_requests_jitter = 2_000
 timeout = 60  # seconds without a sign of life, after which a worker is replaced
 graceful_timeout = 30  # seconds that requests in flight have to finish
 keepalive = 5
+worker_connections = 400  # to each worker; each may take two of the 1,024 file descriptors that it usually has
 limit_request_line = 4094
 limit_request_fields = 50
 limit_request_field_size = 8190

@@ -180,7 +180,7 @@ _AS_THEY_ARE, _HASHED = (
 )
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": _AS_THEY_ARE if DEBUG else _HASHED},
+    "staticfiles": {"BACKEND": _AS_THEY_ARE if DEBUG else "pneumonia_site.staticfiles.HashedFiles"},
 }
 WHITENOISE_USE_FINDERS = DEBUG or not (STATIC_ROOT / "staticfiles.json").exists()  # nothing must be collected
 WHITENOISE_ALLOW_ALL_ORIGINS = False  # nobody else needs them
