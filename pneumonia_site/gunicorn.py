@@ -68,7 +68,7 @@ def on_starting(server: Any) -> None:
 
     django.setup()
     call_command("migrate", verbosity=0)
-    chosen = import_string(settings.LOGGING["formatters"]["chosen"]["()"])
+    chosen = import_string(settings.LOG_FORMATS[settings.LOG_FORMAT])
     for handler in server.log.error_log.handlers:  # gunicorn's own words quote what clients send
         handler.setFormatter(chosen())
 
