@@ -82,6 +82,8 @@ def _message(record: logging.LogRecord) -> str:
         return record.getMessage()
     if record.name.startswith(_REFUSALS):  # its message is whole, and may quote a header or a path
         return f"Refused: {record.name.rpartition('.')[2]}"
+    if record.name == "django.request":  # its message is reason and path
+        return f"Answered {getattr(record, 'status_code', '')}"
     if not isinstance(record.msg, str):
         return type(record.msg).__name__
     if not record.args or not isinstance(record.args, tuple):

@@ -50,7 +50,7 @@ def _view(request: HttpRequest) -> str:
     if request.path_info in PROBES:
         return request.path_info.strip("/")
     if request.resolver_match:
-        return request.resolver_match.view_name or request.resolver_match._func_path
+        return request.resolver_match.view_name
     return "static" if request.path_info.startswith(settings.STATIC_URL) else "none"
 
 
