@@ -119,7 +119,7 @@ def _put_files(archive: zipfile.ZipFile, copied: sqlite3.Connection) -> Backup:
             ("diagnosis_prediction", "upload_id = ?"),
             ("diagnosis_upload", "id = ?"),
         ):
-            copied.executemany(f"DELETE FROM {table} WHERE {condition}", gone)  # noqa: S608  # nosec B608
+            copied.executemany(f"DELETE FROM {table} WHERE {condition}", gone)  # noqa: S608
     return Backup(
         made=timezone.now().isoformat(timespec="seconds"),
         uploads=copied.execute("SELECT count(*) FROM diagnosis_upload").fetchone()[0],
