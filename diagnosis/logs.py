@@ -78,8 +78,8 @@ def _id_of(record: logging.LogRecord) -> str:
 
 def _message(record: logging.LogRecord) -> str:
     """The message, if it is ours, and else what is the same each time: texts that were put into it are left out."""
-    if record.name.partition(".")[0] in _OURS or (record.name == _SERVER and record.levelno <= logging.INFO):
-        return record.getMessage()
+    if _is_ours(record.name) or (record.name == _SERVER and record.levelno <= logging.INFO):
+        return _message_of_ours(record)
     if record.name.startswith(_REFUSALS):  # its message is whole, and may quote a header or a path
         return f"Refused: {record.name.rpartition('.')[2]}"
     if record.name == "django.request":  # its message is reason and path
@@ -92,6 +92,19 @@ def _message(record: logging.LogRecord) -> str:
         return record.msg % tuple(map(_shown, record.args))
     except (TypeError, ValueError):
         return record.msg
+
+
+def _message_of_ours(record: logging.LogRecord) -> str:
+    """Whole, but for exceptions of others: the system and the database quote names."""
+    if not isinstance(record.args, tuple):
+        return record.getMessage()
+    foreign = [isinstance(arg, BaseException) and not _is_ours(type(arg).__module__) for arg in record.args]
+    shown = (_shown(arg) if told else arg for arg, told in zip(record.args, foreign, strict=True))
+    return str(record.msg) % tuple(shown) if record.args else str(record.msg)
+
+
+def _is_ours(name: str) -> bool:
+    return name.partition(".")[0] in _OURS
 
 
 def _shown(arg: object) -> object:

@@ -1,4 +1,7 @@
-"""What happens to a request before its view: it gets an id, is counted, and may be answered or refused at once."""
+"""What happens to a request before its view: it gets an id, is counted, and may be answered or refused at once.
+
+And what is told when the machine fails.
+"""
 
 import logging
 import time
@@ -83,13 +86,16 @@ def _files(path: str) -> int:
 
 
 def limit_request_size(get_response: Handler) -> Handler:
-    """Answer 413 to a body that announces more than the files it may carry, without receiving it."""
+    """Answer 413 to a body that announces more than the files it may carry, without receiving it, and 411 to one
+    that does not tell its length, which Django would take for none."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         try:
             announced = int(request.META.get("CONTENT_LENGTH") or 0)
         except ValueError:
             announced = 0
+        if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
+            return problems.length_required()
         if announced <= largest_body(request.path_info):
             return get_response(request)
         if problems.is_api(request):
@@ -97,3 +103,16 @@ def limit_request_size(get_response: Handler) -> Handler:
         return render(request, "413.html", {"max_megabytes": settings.MAX_UPLOAD_MB}, status=413)
 
     return middleware
+
+
+class FaultsOfTheMachine:
+    """Answers 507 or 503 where a view fails since nothing can be stored; problems.server_error does so elsewhere."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        return problems.of_the_machine(request, error)

@@ -50,6 +50,7 @@ class Connection(TConn):
 
     def __init__(self, *args: Any):
         super().__init__(*args)
+        self.parser: Any = None
         self.surplus = b""  # of the request after this one
         self.begin()
 

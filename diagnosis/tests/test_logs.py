@@ -114,7 +114,7 @@ def test_no_name_of_a_file_or_person_and_no_search_is_logged(log, browser, alice
         "axes.handlers.database",
     }
     errors = "".join(line.get("error", "") for line in told)
-    assert "OSError: No space left on device" in errors, "what the system says of itself is kept"
+    assert "A picture was not stored: OSError: No space left on device" in log.text(), "what the system says is kept"
     assert errors.count("RuntimeError") >= 3
 
 
