@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from ml_model import Classifier, bundle, phantom, preprocessing
+from ml_model.evaluation import drift
 
 pytestmark = pytest.mark.training
 
@@ -95,6 +96,8 @@ def test_training_writes_a_bundle_that_serves(trained):
     assert {trunk: len(rows) for trunk, rows in card.training["history"].items()} == {"pretrained": 2, "small": 2}
     assert card.data["train"]["normal"] + card.data["validation"]["normal"] == 16
     assert set(card.metrics) == {"validation", "validation_augmented"}
+    reference = drift.read(folder)
+    assert len(reference.probabilities) == len(reference.chest_xray_scores) == card.metrics["validation"]["pictures"]
     assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
 
 
