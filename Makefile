@@ -1,21 +1,30 @@
-# make serve     the site on http://localhost:8000 (PORT= changes it)
-# make test      lint, types, architecture and every test
-# make admin     an account for the admin pages
-# make audit     known weaknesses of the pinned packages (asks pypi.org)
-# make openapi   docs/openapi.yaml, the description of the API that a test compares
-# make format    put every file into the house format
+# make serve        the site on http://localhost:8000 (PORT= changes it)
+# make production   the same for others to use: under gunicorn, with DEBUG off (docs/deploy.md)
+# make test         lint, types, architecture and every test
+# make admin        an account for the admin pages
+# make audit        known weaknesses of the pinned packages (asks pypi.org)
+# make openapi      docs/openapi.yaml, the description of the API that a test compares
+# make format       put every file into the house format
 
 PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test admin format lint audit openapi
+.PHONY: serve production static test admin format lint audit openapi
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.installed
 	@$(BIN)/python manage.py migrate --verbosity 0
 	$(BIN)/python manage.py runserver --noreload $(PORT)
+
+production: $(VENV)/.installed static
+	PORT=$(PORT) exec $(BIN)/gunicorn --config pneumonia_site/gunicorn.py
+
+static: var/static/staticfiles.json
+
+var/static/staticfiles.json: $(VENV)/.installed $(shell find static -type f) pneumonia_site/staticfiles.py
+	@DEBUG=False $(BIN)/python manage.py collectstatic --noinput --clear --verbosity 0
 
 admin: $(VENV)/.installed
 	@$(BIN)/python manage.py migrate --verbosity 0

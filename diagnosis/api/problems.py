@@ -1,6 +1,8 @@
 """Errors of the API in one shape: RFC 9457 problem details, with a short `code` for programs."""
 
+import logging
 import math
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
 from django.urls import resolve
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
@@ -15,9 +18,11 @@ from rest_framework import exceptions
 from rest_framework.parsers import MultiPartParser
 from rest_framework.views import set_rollback
 
-from diagnosis import inference, services
+from diagnosis import faults, inference, services
 from diagnosis.api.schema import CONTENT_TYPE
 from diagnosis.models import Prediction
+
+logger = logging.getLogger(__name__)
 
 
 class NoFile(exceptions.APIException):
@@ -46,7 +51,7 @@ class NotAnalysed(exceptions.APIException):
     default_detail = "The model gave no answer to this picture, so there is nothing to compare a reading with."
 
 
-OF_A_FILE = (inference.PictureError, inference.Unavailable, NotAChestXray, services.KeyReused)
+OF_A_FILE = (inference.PictureError, inference.Unavailable, NotAChestXray, services.KeyReused, services.NotStored)
 """What goes wrong with one file of several."""
 
 LONGEST_KEY = 200
@@ -102,12 +107,33 @@ BAD_REQUEST = "The request was refused: it has too many fields or files, or a fi
 bad_request = or_page(400, "bad_request", "The request could not be understood.", defaults.bad_request)
 permission_denied = or_page(403, "permission_denied", "You may not do this.", defaults.permission_denied)
 page_not_found = or_page(404, "not_found", "There is nothing here that you may see.", defaults.page_not_found)
-server_error = or_page(
+_server_error = or_page(
     500,
     "server_error",
     "Something went wrong on this server; the error has been logged. Try again in a minute.",
     defaults.server_error,
 )
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's handler for what nothing else handled, in views and in middleware, which writes sessions."""
+    error = sys.exc_info()[1]
+    return (error and of_the_machine(request, error)) or _server_error(request)
+
+
+def of_the_machine(request: HttpRequest, error: BaseException) -> HttpResponse | None:
+    """507 or 503 with a sentence where the machine failed, for programs and people alike; None for other errors."""
+    fault = error.fault if isinstance(error, services.NotStored) else faults.fault_of(error)
+    if fault is None:
+        return None
+    logger.error("%s %s was not answered: %s", request.method, request.path, error)
+    faults.let_go_of_database()
+    headers = {"Retry-After": str(faults.RETRY_AFTER)}
+    if is_api(request):
+        return problem(fault.status, fault.code, fault.detail, headers)
+    page = render(None, "unavailable.html", {"fault": fault}, status=fault.status)
+    page.headers["Retry-After"] = headers["Retry-After"]
+    return page
 
 
 def _body(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
@@ -126,6 +152,11 @@ def too_large() -> JsonResponse:
     return problem(413, "too_large", f"The request is too large: a file may have up to {settings.MAX_UPLOAD_MB:g} MB.")
 
 
+def length_required() -> JsonResponse:
+    """411 for a body in chunks, whose length nobody knows before its end."""
+    return problem(411, "length_required", "Send the request with its `Content-Length`, and not in chunks.")
+
+
 def members(error: Exception) -> dict[str, Any]:
     """One of OF_A_FILE as the members of a problem. Raises TypeError for any other."""
     match error:
@@ -133,6 +164,8 @@ def members(error: Exception) -> dict[str, Any]:
             return _body(inference.HTTP_STATUS[error.code], error.code, str(error))
         case inference.Unavailable():
             return _body(503, "unavailable", inference.UNAVAILABLE)
+        case services.NotStored(fault=fault):
+            return _body(fault.status, fault.code, fault.detail)
         case services.KeyReused():
             return _body(422, "idempotency_key_reused", str(error))
         case NotAChestXray(prediction=kept):
@@ -153,7 +186,8 @@ def as_problem(error: Exception, context: dict[str, Any]) -> JsonResponse | None
     match error:
         case _ if isinstance(error, OF_A_FILE):
             body = members(error)
-            return JsonResponse(body, status=body["status"], content_type=CONTENT_TYPE)
+            headers = {"Retry-After": str(faults.RETRY_AFTER)} if isinstance(error, services.NotStored) else None
+            return JsonResponse(body, status=body["status"], content_type=CONTENT_TYPE, headers=headers)
         case exceptions.ValidationError(detail=dict() as fields):
             sentences = (
                 " ".join(_flat(said) if name == "non_field_errors" else [f"`{name}`:", *_flat(said)])

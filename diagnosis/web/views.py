@@ -42,6 +42,8 @@ def upload(request: HttpRequest) -> HttpResponse:
             failures.append({"name": file.name, "message": str(error), "status": inference.HTTP_STATUS[error.code]})
         except inference.Unavailable:
             failures.append({"name": file.name, "message": inference.UNAVAILABLE, "status": 503})
+        except services.NotStored as error:
+            failures.append({"name": file.name, "message": str(error), "status": error.fault.status})
         else:
             if found.is_rejected:
                 message = inference.NOT_A_CHEST_XRAY
