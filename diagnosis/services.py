@@ -18,9 +18,8 @@ from django.contrib.auth.models import User
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 from django.db import IntegrityError, OperationalError, transaction
-from django.db.models import Count, Model, QuerySet
+from django.db.models import Model, QuerySet
 from django.db.models.fields.files import FieldFile
-from django.db.models.functions import TruncDate
 from django.utils import timezone
 
 from diagnosis import access, audit, faults, inference, metrics
@@ -144,8 +143,10 @@ def _prediction(upload: Upload, finding: inference.Finding, *, force: bool) -> P
         threshold=finding.threshold,
         uncertain=answered and finding.uncertain,
         operating_point=finding.operating_point,
+        thresholds=finding.thresholds,
         chest_xray_score=finding.chest_xray_score,
         inverted=finding.inverted,
+        quality=list(finding.hints),
         model_version=finding.model_version,
         milliseconds=finding.milliseconds,
     )
@@ -196,38 +197,6 @@ def adopt(visitor: access.Person, user: User) -> int:
         return uploads.update(owner=user, visitor=None, idempotency_key="", request_digest="")
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """Counts of what a person may see. by_...: value -> predictions; by_day: the last 30 days that had any."""
-
-    predictions: int
-    uploads: int
-    uncertain: int
-    by_label: dict[str, int]
-    by_status: dict[str, int]
-    by_model_version: dict[str, int]
-    by_day: dict[str, int]
-
-
-def statistics(person: access.Person) -> Statistics:
-    """Count what `person` may see."""
-    predictions = access.visible_to(person).order_by()
-
-    def counts(rows: QuerySet[Prediction], column: str) -> dict[str, int]:
-        return {str(value): count for value, count in rows.values_list(column).annotate(Count("pk")).order_by(column)}
-
-    recent = predictions.filter(created__gte=timezone.now() - datetime.timedelta(days=30))
-    return Statistics(
-        predictions=predictions.count(),
-        uploads=predictions.values("upload").distinct().count(),
-        uncertain=predictions.filter(uncertain=True).count(),
-        by_label=counts(predictions.exclude(label=""), "label"),
-        by_status=counts(predictions, "status"),
-        by_model_version=counts(predictions, "model_version"),
-        by_day=counts(recent.annotate(day=TruncDate("created")), "day"),
-    )
-
-
 def everything_of(user: User) -> IO[bytes]:
     """A ZIP file with all that is of `user`, on disk while open.
 
@@ -253,6 +222,8 @@ def everything_of(user: User) -> IO[bytes]:
                     "probability": prediction.probability,
                     "threshold": prediction.threshold,
                     "operating_point": prediction.operating_point,
+                    "thresholds": prediction.thresholds,
+                    "hints": [hint.value for hint in prediction.hints],
                     "model_version": prediction.model_version,
                     "readings": [
                         {"reading": review.reading, "note": review.note, "created": review.created.isoformat()}

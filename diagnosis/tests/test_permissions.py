@@ -26,6 +26,7 @@ PAGES = {
     ("GET", "/history/export.csv"): EVERYBODY,
     ("GET", "/history/delete/?pick={pk}"): THOSE_WHO_SEE,  # to the reviewer it says that they may not
     ("POST", "/history/delete/?pick={pk}"): (302, 302, 302, 302, 302),  # nothing is ticked in the body
+    ("GET", "/dashboard/"): EVERYBODY,
     ("GET", "/model/"): EVERYBODY,
     ("GET", "/model/roc_curve.svg"): EVERYBODY,
     ("GET", "/predictions/{pk}/"): THOSE_WHO_SEE,

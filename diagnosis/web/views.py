@@ -16,7 +16,7 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from diagnosis import access, audit, inference, pictures, report, services
-from diagnosis.models import Prediction, Upload
+from diagnosis.models import OPERATING_POINTS, Prediction, Upload
 from diagnosis.web.forms import UploadForm
 
 RECENT = 6
@@ -99,9 +99,9 @@ def _upload_page(request: HttpRequest, form: UploadForm, failures: list[dict], s
     return render(request, "diagnosis/upload.html", context, status=status)
 
 
-OPERATING_POINTS = {
-    "balanced": (_lazy("Balanced"), _lazy("Misses and false alarms weigh the same.")),
-    "screening": (_lazy("Screening"), _lazy("Misses less pneumonia, at the price of more false alarms.")),
+WHAT_FOR = {
+    "balanced": _lazy("Misses and false alarms weigh the same."),
+    "screening": _lazy("Misses less pneumonia, at the price of more false alarms."),
 }
 
 
@@ -109,7 +109,7 @@ def _operating_points() -> list[dict]:
     version = inference.model_version()
     points = []
     for name in inference.operating_points():
-        title, text = OPERATING_POINTS.get(name, (name, ""))
+        title, text = OPERATING_POINTS.get(name, name), WHAT_FOR.get(name, "")
         points.append({"name": name, "title": title, "text": text, "measured": inference.measured(version, name)})
     return points
 
