@@ -1,4 +1,4 @@
-"""What is refused before a request is read."""
+"""What is refused before a request is read, and how refusals are told."""
 
 from collections.abc import Callable
 
@@ -35,5 +35,19 @@ def limit_request_size(get_response: Callable[[HttpRequest], HttpResponse]) -> C
         if problems.is_api(request):
             return problems.too_large()
         return render(request, "413.html", {"max_megabytes": settings.MAX_UPLOAD_MB}, status=413)
+
+    return middleware
+
+
+def explain_wrong_method(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Give 405 a page, where Django sends nothing: somebody opened an address that a form is sent to."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if response.status_code != 405 or response.content or problems.is_api(request):
+            return response
+        page = render(request, "405.html", status=405)
+        page.headers["Allow"] = response.headers["Allow"]
+        return page
 
     return middleware

@@ -20,6 +20,7 @@ from import_export.forms import ExportForm
 from diagnosis import access, audit, export, reviews, services
 from diagnosis.admin import filters, reading
 from diagnosis.models import Prediction, Review
+from diagnosis.templatetags import figures
 
 
 @admin.register(Prediction)
@@ -196,14 +197,14 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
 
     @admin.display(description=_("probability"), ordering="probability")
     def percent(self, prediction: Prediction) -> str:
-        if prediction.probability_percent is None:
+        if prediction.probability is None:
             return ""
-        figure = f"{prediction.probability_percent:.1f} %"
+        figure = figures.percent(prediction.probability)
         return _("%(figure)s, uncertain") % {"figure": figure} if prediction.uncertain else figure
 
     @admin.display(description=_("created"), ordering="created")
     def when(self, prediction: Prediction) -> str:
-        return formats.date_format(timezone.localtime(prediction.created), "j M Y, H:i")
+        return formats.date_format(timezone.localtime(prediction.created), "DATETIME_FORMAT")
 
     @admin.display(description=_("owner"), ordering="upload__owner__username")
     def owner(self, prediction: Prediction) -> str:
