@@ -3,7 +3,7 @@
 # make admin     an account for the admin pages
 # make audit     known weaknesses of the pinned packages (asks pypi.org)
 # make openapi   docs/openapi.yaml, the description of the API that a test compares
-# make messages  the sentences to translate, after any was written or changed; locale/README.md tells more
+# make messages  the sentences to translate, after any was written or changed; docs/translations.md tells more
 # make format    put every file into the house format
 
 PYTHON ?= python3

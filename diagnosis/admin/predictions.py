@@ -132,11 +132,11 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
         self.message_user(request, said % {"count": count, "kind": kind.label}, messages.SUCCESS)
         if left := len(chosen) - count:
             said = ngettext(
-                "%d picture was not analysed, so it cannot be read against an answer.",
-                "%d pictures were not analysed, so they cannot be read against an answer.",
+                "%(count)d picture was not analysed, so it cannot be read against an answer.",
+                "%(count)d pictures were not analysed, so they cannot be read against an answer.",
                 left,
             )
-            self.message_user(request, said % left, messages.WARNING)
+            self.message_user(request, said % {"count": left}, messages.WARNING)
 
     # Exactly the rows that the list shows under its filters, with what only the file tells.
 

@@ -116,11 +116,11 @@ def _adopt(request: HttpRequest, visitor: access.Person) -> None:
     count = services.adopt(visitor, user=_user(request)) if visitor.visitor else 0
     if count:
         said = ngettext(
-            "%d picture sent from this browser now belongs to your account.",
-            "%d pictures sent from this browser now belong to your account.",
+            "%(count)d picture sent from this browser now belongs to your account.",
+            "%(count)d pictures sent from this browser now belong to your account.",
             count,
         )
-        messages.info(request, said % count)
+        messages.info(request, said % {"count": count})
     access.forget_visitor(request)
 
 
@@ -273,24 +273,24 @@ def delete_all(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         count = services.delete(access.own_uploads(person), by=person)
         said = ngettext(
-            "%d picture and all that came of it are deleted.",
-            "%d pictures and all that came of them are deleted.",
+            "%(count)d picture and all that came of it are deleted.",
+            "%(count)d pictures and all that came of them are deleted.",
             count,
         )
-        messages.success(request, said % count)
+        messages.success(request, said % {"count": count})
         return redirect("account")
     count = access.own_uploads(person).count()
     context = {
         "form": form,
         "title": _("Delete all that is yours"),
         "intro": ngettext(
-            "%d picture goes, with its predictions, heatmaps and readings. The log of who did what stays. "
+            "%(count)d picture goes, with its predictions, heatmaps and readings. The log of who did what stays. "
             "This cannot be undone.",
-            "%d pictures go, with their predictions, heatmaps and readings. The log of who did what stays. "
+            "%(count)d pictures go, with their predictions, heatmaps and readings. The log of who did what stays. "
             "This cannot be undone.",
             count,
         )
-        % count,
+        % {"count": count},
         "button": _("Delete for good"),
         "danger": True,
         "back": "account",

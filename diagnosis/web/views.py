@@ -51,7 +51,9 @@ def upload(request: HttpRequest) -> HttpResponse:
                 done.append(found)
     if failures:
         if done:
-            said = ngettext("%d picture was analysed.", "%d pictures were analysed.", len(done)) % len(done)
+            said = ngettext("%(count)d picture was analysed.", "%(count)d pictures were analysed.", len(done)) % {
+                "count": len(done)
+            }
             messages.success(request, said)
         return _upload_page(request, UploadForm(), failures, status=200 if done else failures[0]["status"])
     return redirect(done[0] if len(done) == 1 else "diagnosis:history")

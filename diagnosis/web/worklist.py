@@ -207,8 +207,10 @@ def _nothing_selected(request: HttpRequest) -> HttpResponse:
 
 
 def _too_many(request: HttpRequest) -> HttpResponse:
-    said = _("At most %d pictures can be selected at once. To take more along, export all that the filter leaves.")
-    return _select_other(request, said % MOST_TO_SELECT)
+    said = _(
+        "At most %(most)d pictures can be selected at once. To take more along, export all that the filter leaves."
+    )
+    return _select_other(request, said % {"most": MOST_TO_SELECT})
 
 
 @require_safe
@@ -275,11 +277,11 @@ def delete(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         count = services.delete(list(doomed), by=person)
         said = ngettext(
-            "%d picture and all that came of it are deleted.",
-            "%d pictures and all that came of them are deleted.",
+            "%(count)d picture and all that came of it are deleted.",
+            "%(count)d pictures and all that came of them are deleted.",
             count,
         )
-        messages.success(request, said % count)
+        messages.success(request, said % {"count": count})
         return redirect(_back(request))
     visible = list(chosen)
     if not visible:
@@ -298,13 +300,18 @@ def delete(request: HttpRequest) -> HttpResponse:
     return render(request, "diagnosis/delete.html", context)
 
 
-def _what_goes(uploads: list[Upload], predictions: QuerySet[Prediction]) -> list[str]:
+def _what_goes(uploads: list[Upload], going: QuerySet[Prediction]) -> list[str]:
     """What the confirmation lists, in words."""
-    readings = Review.objects.filter(prediction__in=predictions).count()
-    heatmaps = predictions.exclude(heatmap="").count()
-    return [
-        ngettext("%d picture, with its thumbnail", "%d pictures, each with its thumbnail", len(uploads)) % len(uploads),
-        ngettext("%d prediction", "%d predictions", predictions.count()) % predictions.count(),
-        ngettext("%d heatmap", "%d heatmaps", heatmaps) % heatmaps,
-        ngettext("%d reading by a reviewer", "%d readings by reviewers", readings) % readings,
+    pictures, predictions = len(uploads), going.count()
+    readings = Review.objects.filter(prediction__in=going).count()
+    heatmaps = going.exclude(heatmap="").count()
+    counted = [
+        (
+            pictures,
+            ngettext("%(count)d picture, with its thumbnail", "%(count)d pictures, each with its thumbnail", pictures),
+        ),
+        (predictions, ngettext("%(count)d prediction", "%(count)d predictions", predictions)),
+        (heatmaps, ngettext("%(count)d heatmap", "%(count)d heatmaps", heatmaps)),
+        (readings, ngettext("%(count)d reading by a reviewer", "%(count)d readings by reviewers", readings)),
     ]
+    return [said % {"count": count} for count, said in counted]
