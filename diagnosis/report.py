@@ -104,12 +104,12 @@ def _facts(prediction: Prediction) -> Iterator[tuple[str, str]]:
 
 MEASURED_ON = {
     "test": lambda: _(
-        # xgettext:no-python-format
+        # Translators: no format. xgettext:no-python-format
         "test pictures of the public set, children of 1 to 5 years; in brackets the 95 % interval. "
         "For other people it may be wrong more often."
     ),
     "validation": lambda: _(
-        # xgettext:no-python-format
+        # Translators: no format. xgettext:no-python-format
         "validation pictures, which flatter; in brackets the 95 % interval."
     ),
 }

@@ -59,7 +59,7 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
     export_formats = export.FORMATS
     export_form_class = ExportForm
     fieldsets = [
-        (None, {"fields": ["pictures", "answer", "percent", "certainty", "status", "inverted", "readings"]}),
+        (None, {"fields": ["pictures", "answer", "percent", "in_words", "status", "inverted", "readings"]}),
         (_("Model"), {"fields": ["model_version", "operating_point", "threshold", "chest_xray_score", "duration"]}),
         (_("Upload"), {"fields": ["file_name", "owner", "pixels", "bytes", "sha256", "created", "id"]}),
     ]
@@ -168,8 +168,9 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
     @admin.display(description=_("X-ray"))
     def small_xray(self, prediction: Prediction) -> SafeString:
         return format_html(
-            '<img src="{}" width="64" height="64" loading="lazy" class="thumbnail" alt="">',
+            '<img src="{}" width="64" height="64" loading="lazy" class="thumbnail" alt="{}">',
             reverse("diagnosis:thumbnail", args=[prediction.pk]),
+            _("X-ray %(name)s") % {"name": prediction.upload.original_name},
         )
 
     @admin.display(description=_("X-ray and heatmap"))
@@ -201,6 +202,10 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
             return ""
         figure = figures.percent(prediction.probability)
         return _("%(figure)s, uncertain") % {"figure": figure} if prediction.uncertain else figure
+
+    @admin.display(description=_("certainty"))
+    def in_words(self, prediction: Prediction) -> str:
+        return prediction.certainty
 
     @admin.display(description=_("created"), ordering="created")
     def when(self, prediction: Prediction) -> str:

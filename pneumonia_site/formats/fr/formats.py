@@ -1,4 +1,4 @@
 """Dates as French pages write them."""
 
-DATE_FORMAT = "j M Y"
-DATETIME_FORMAT = "j M Y à H:i"
+DATE_FORMAT = "j F Y"
+DATETIME_FORMAT = "j F Y à H:i"
