@@ -5,6 +5,7 @@
 # make admin        an account for the admin pages
 # make audit        known weaknesses of the pinned packages (asks pypi.org)
 # make openapi      docs/openapi.yaml, the description of the API that a test compares
+# make messages     the sentences to translate, after any was written or changed (docs/translations.md)
 # make format       put every file into the house format
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve production static test torture admin format lint audit openapi
+.PHONY: serve production static test torture admin format lint audit openapi messages
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.installed
@@ -51,6 +52,14 @@ audit: $(VENV)/.installed-dev
 
 openapi: $(VENV)/.installed
 	$(BIN)/python manage.py spectacular --file docs/openapi.yaml
+
+# Names of the files are kept, since sentences move; their lines are not, since they change with every edit.
+MESSAGES := $(BIN)/python manage.py makemessages --all --add-location file --no-obsolete --ignore .venv --ignore var --ignore shared
+
+messages: $(VENV)/.installed
+	$(MESSAGES)
+	$(MESSAGES) --domain djangojs --ignore docs --ignore '*/tests/*'
+	$(BIN)/python manage.py compilemessages --verbosity 0
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .

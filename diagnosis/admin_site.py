@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.contrib.auth.forms import AuthenticationForm
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 from diagnosis import access
 
@@ -11,7 +12,7 @@ class RoleAdminSite(admin.AdminSite):
     """Lets in whoever may see all predictions; what they may do inside follows from their permissions."""
 
     site_header = site_title = "Pneumonia Site"
-    index_title = "Records"
+    index_title = _("Records")
     login_form = AuthenticationForm
 
     def has_permission(self, request: HttpRequest) -> bool:

@@ -5,6 +5,7 @@ import logging
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
 from django.db.models.signals import post_migrate
+from django.utils.translation import gettext_lazy as _
 
 logger = logging.getLogger(__name__)
 
@@ -13,6 +14,7 @@ class DiagnosisConfig(AppConfig):
     """Opens the classifier once per process."""
 
     name = "diagnosis"
+    verbose_name = _("Diagnosis")
 
     def ready(self) -> None:
         from diagnosis import checks, inference, roles  # noqa: F401  checks register themselves

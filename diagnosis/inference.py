@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from django.conf import settings
+from django.utils import formats
+from django.utils.translation import gettext, gettext_lazy
 from tqdm import tqdm
 
 import ml_model
@@ -67,6 +69,7 @@ __all__ = [
     "operating_points",
     "promote",
     "promote_back",
+    "refusal",
     "report_plots",
     "share_ill_in_validation",
     "thumbnail_jpeg",
@@ -90,12 +93,12 @@ class Unavailable(Exception):
     code = "unavailable"
 
 
-UNAVAILABLE = (
+UNAVAILABLE = gettext_lazy(
     "The classifier is not available on this server at the moment. Nothing was stored; please try again later."
 )
 CLASS_FOLDERS = dict(zip(LABELS, dataset.CLASSES, strict=True))
 """Where training looks for the pictures of each label."""
-NOT_A_CHEST_XRAY = "This does not look like a frontal chest X-ray, so it was not analysed."
+NOT_A_CHEST_XRAY = gettext_lazy("This does not look like a frontal chest X-ray, so it was not analysed.")
 FEWEST_SCORES = drift.FEWEST
 HTTP_STATUS = {"unsupported_format": 415, "too_large": 413, "unreadable": 422}
 """How a page or the API answers to each code of PictureError."""
@@ -255,6 +258,13 @@ def report_plots() -> dict[str, Path]:
     """The plots in the report of the model that answers, by name; none where it was not measured."""
     serving = _serving()
     return {path.stem: path for path in sorted((serving.folder / "report").glob("*.svg"))} if serving else {}
+
+
+def refusal(error: PictureError) -> str:
+    """What `error` says, in the language of whoever asks."""
+    return gettext(error.sentence) % {
+        name: formats.number_format(f"{figure:.9g}") for name, figure in error.figures.items()
+    }
 
 
 def limits() -> images.Limits:

@@ -105,6 +105,20 @@ def limit_request_size(get_response: Handler) -> Handler:
     return middleware
 
 
+def explain_wrong_method(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Give 405 a page, where Django sends nothing: somebody opened an address that a form is sent to."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if response.status_code != 405 or response.content or problems.is_api(request):
+            return response
+        page = render(request, "405.html", status=405)
+        page.headers["Allow"] = response.headers["Allow"]
+        return page
+
+    return middleware
+
+
 class FaultsOfTheMachine:
     """Answers 507 or 503 where a view fails since nothing can be stored; problems.server_error does so elsewhere."""
 

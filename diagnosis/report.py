@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from django.utils import formats, timezone
-from django.utils.translation import get_language
+from django.utils.translation import get_language, get_language_bidi
 from django.utils.translation import gettext as _
 
 from diagnosis import inference
 from diagnosis.models import Prediction
-from diagnosis.templatetags import figures
+from diagnosis.templatetags import figures, words
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _facts(prediction: Prediction) -> Iterator[tuple[str, str]]:
     yield _("Model version"), prediction.model_version
     if prediction.probability is not None:
         yield _("Probability of pneumonia"), figures.probability(prediction.probability)
-        at = {"name": prediction.operating_point, "threshold": figures.percent(prediction.threshold)}
+        at = {"name": words.named(prediction.operating_point), "threshold": figures.percent(prediction.threshold)}
         yield _("Operating point"), _("%(name)s, threshold %(threshold)s") % at
         if others := [point for point in prediction.operating_points if not point.decided]:
             yield _("Other thresholds"), ", ".join(f"{at.name} {figures.percent(at.threshold)}" for at in others)
@@ -111,15 +111,20 @@ def _facts(prediction: Prediction) -> Iterator[tuple[str, str]]:
 
 MEASURED_ON = {
     "test": lambda: _(
+        # Translators: no format. xgettext:no-python-format
         "test pictures of the public set, children of 1 to 5 years; in brackets the 95 % interval. "
         "For other people it may be wrong more often."
     ),
-    "validation": lambda: _("validation pictures, which flatter; in brackets the 95 % interval."),
+    "validation": lambda: _(
+        # Translators: no format. xgettext:no-python-format
+        "validation pictures, which flatter; in brackets the 95 % interval."
+    ),
 }
 
 
 def _time(when: Any) -> str:
-    return formats.date_format(timezone.localtime(when), "j M Y, H:i T")
+    local = timezone.localtime(when)
+    return f"{formats.date_format(local, 'DATETIME_FORMAT')} {formats.date_format(local, 'T')}"
 
 
 def pdf(prediction: Prediction) -> bytes:
@@ -187,6 +192,11 @@ class _Sheet:
         self.canvas.setAuthor("Pneumonia Site")
         self.width = A4[0] - 2 * self.margin
         self.y = A4[1] - self.margin
+        self.from_right = get_language_bidi()
+
+    def _left(self, x: float, width: float) -> float:
+        """Where on the paper something `width` wide begins that stands `x` from the side where reading begins."""
+        return self.margin + (self.width - x - width if self.from_right else x)
 
     def space(self, points: float) -> None:
         self.y -= points
@@ -210,8 +220,9 @@ class _Sheet:
         self.canvas.setFillGray(colour)
         for line in lines:
             self.y -= 1.35 * size
-            at = self.margin + x
-            for run, run_font in _runs(_as_seen(line), font):
+            seen = _as_seen(line, from_right=self.from_right)
+            at = self._left(x, _width(seen, font, size))
+            for run, run_font in _runs(seen, font):
                 self.canvas.setFont(run_font, size)
                 self.canvas.drawString(at, self.y, run)
                 at += self.canvas.stringWidth(run, run_font, size)
@@ -238,7 +249,7 @@ class _Sheet:
             self.space(4)
             across, up = ImageReader(io.BytesIO(picture)).getSize()
             scale = min(width / across, self.picture_height / up)
-            box = (self.margin + x, self.y - up * scale, across * scale, up * scale)
+            box = (self._left(x, across * scale), self.y - up * scale, across * scale, up * scale)
             self.canvas.drawImage(ImageReader(io.BytesIO(picture)), *box)
             if over:
                 self.canvas.saveState()
@@ -332,8 +343,8 @@ def _lines(text: str, font: str, size: float, width: float) -> list[str]:
     return lines
 
 
-def _as_seen(line: str) -> str:
-    """A line of letters from left to right, as they stand on paper."""
+def _as_seen(line: str, *, from_right: bool = False) -> str:
+    """A line of letters from left to right, as they stand on paper; from_right: whether it is read in Arabic."""
     from bidi.algorithm import get_display
 
-    return str(get_display(line.rstrip()))
+    return str(get_display(line.rstrip(), base_dir="R" if from_right else None))

@@ -26,10 +26,22 @@ DEEP_MODES = {"I;16", "I;16L", "I;16B", "I;16N", "I", "F"}
 Image.MAX_IMAGE_PIXELS = None
 
 
+def gettext_noop(sentence: str) -> str:
+    """`sentence` as it is; by the name, whoever shows it in other languages finds it to translate."""
+    return sentence
+
+
 class PictureError(Exception):
-    """A file that cannot be analysed. `str()` is a sentence for the person who sent it."""
+    """A file that cannot be analysed. `str()` is a sentence for the person who sent it.
+
+    The same without its figures is `sentence`, with places for `figures`, for those who translate it.
+    """
 
     code = "unreadable"
+
+    def __init__(self, sentence: str, **figures: float):
+        super().__init__(sentence % {name: f"{figure:.9g}" for name, figure in figures.items()})
+        self.sentence, self.figures = sentence, figures
 
 
 class UnsupportedFormat(PictureError):
@@ -61,8 +73,12 @@ class Limits:
         """Raises TooLarge if a file of `count` bytes is over the limit."""
         if count > self.megabytes * 1_000_000:
             raise TooLarge(
-                f"The file is {count / 1e6:.1f} MB; at most {self.megabytes:g} MB are accepted. "
-                "Save it as a JPEG, or export it at a lower resolution."
+                gettext_noop(
+                    "The file is %(size)s MB; at most %(most)s MB are accepted. "
+                    "Save it as a JPEG, or export it at a lower resolution."
+                ),
+                size=round(count / 1e6, 1),
+                most=self.megabytes,
             )
 
     def check_pixels(self, width: int, height: int, file_format: str) -> None:
@@ -71,8 +87,13 @@ class Limits:
         most = self.megapixels / 2 if file_format == "WEBP" else self.megapixels
         if width * height > most * 1_000_000:
             raise TooLarge(
-                f"The picture has {width} x {height} pixels; at most {most:g} million are accepted. "
-                "Export it at a lower resolution."
+                gettext_noop(
+                    "The picture has %(width)s x %(height)s pixels; at most %(most)s million are accepted. "
+                    "Export it at a lower resolution."
+                ),
+                width=width,
+                height=height,
+                most=most,
             )
 
 
@@ -104,7 +125,7 @@ def read(data: bytes, *, limits: Limits = Limits(), at_least: int | None = None)
     Raises UnsupportedFormat, TooLarge or Unreadable, and no other exception.
     """
     if not data:
-        raise UnsupportedFormat("The file is empty. Choose an X-ray picture.")
+        raise UnsupportedFormat(gettext_noop("The file is empty. Choose an X-ray picture."))
     limits.check_bytes(len(data))
     try:
         with warnings.catch_warnings():
@@ -114,13 +135,15 @@ def read(data: bytes, *, limits: Limits = Limits(), at_least: int | None = None)
         raise
     except UnidentifiedImageError:
         raise UnsupportedFormat(
-            "This is not a picture that can be read. Send the X-ray as JPEG, PNG, TIFF, BMP or WebP."
+            gettext_noop("This is not a picture that can be read. Send the X-ray as JPEG, PNG, TIFF, BMP or WebP.")
         ) from None
     except Exception:
         # Pillow's decoders raise OSError, ValueError, SyntaxError, struct.error, IndexError,
         # MemoryError and more on broken files; to the sender they all mean the same.
         raise Unreadable(
-            "The picture is damaged or incomplete and cannot be decoded. Export it again and send the new file."
+            gettext_noop(
+                "The picture is damaged or incomplete and cannot be decoded. Export it again and send the new file."
+            )
         ) from None
 
 
@@ -131,12 +154,18 @@ def _decode(data: bytes, limits: Limits, at_least: int | None) -> Picture:
         limits.check_pixels(width, height, image.format or "")
         if min(width, height) < 32:
             raise Unreadable(
-                f"The picture has only {width} x {height} pixels; an X-ray needs at least 32 on each side."
+                gettext_noop(
+                    "The picture has only %(width)s x %(height)s pixels; an X-ray needs at least 32 on each side."
+                ),
+                width=width,
+                height=height,
             )
         # A phone keeps a second, smaller picture behind a JPEG ("MPO"); the first is the one it shows.
         format_name = "JPEG" if image.format == "MPO" else image.format or ""
         if getattr(image, "is_animated", False) and format_name != "JPEG":
-            raise Unreadable("The file holds several pictures. Save the one to analyse as a file of its own.")
+            raise Unreadable(
+                gettext_noop("The file holds several pictures. Save the one to analyse as a file of its own.")
+            )
         if format_name == "JPEG" and at_least:
             image.draft("L", (2 * at_least, 2 * at_least))
         image.load()
@@ -172,7 +201,9 @@ def _check_parts(data: bytes) -> None:
     else:
         excess = False
     if excess:
-        raise Unreadable("The picture is cut into far more parts than any X-ray. Export it again as a plain PNG.")
+        raise Unreadable(
+            gettext_noop("The picture is cut into far more parts than any X-ray. Export it again as a plain PNG.")
+        )
 
 
 def _chunks(data: bytes, position: int, head: str, frame: int) -> int:

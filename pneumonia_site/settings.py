@@ -98,15 +98,16 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "diagnosis.middleware.answer_probes",
-    "diagnosis.middleware.limit_request_size",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
+    "diagnosis.middleware.limit_request_size",  # after the language, which its refusal is written in
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
+    "diagnosis.middleware.explain_wrong_method",
     "diagnosis.middleware.FaultsOfTheMachine",
 ]
 ROOT_URLCONF = "pneumonia_site.urls"
@@ -123,6 +124,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "diagnosis.web.context.served_model",
                 "diagnosis.web.context.person",
+                "diagnosis.web.context.theme",
             ]
         },
     }
@@ -195,6 +197,13 @@ WHITENOISE_ALLOW_ALL_ORIGINS = False  # nobody else needs them
 # --- Language and time ------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("fr", "Français"), ("ar", "العربية")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+LANGUAGE_COOKIE_AGE = 365 * 24 * 60 * 60
+LANGUAGE_COOKIE_SAMESITE = "Lax"
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SECURE = HTTPS
+FORMAT_MODULE_PATH = "pneumonia_site.formats"
 TIME_ZONE = env.str("TIME_ZONE", default="UTC")
 USE_TZ = True
 

@@ -10,6 +10,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from diagnosis.templatetags import words
+
 admin.site.unregister(get_user_model())
 
 
@@ -49,4 +51,4 @@ class AccountAdmin(UserAdmin):
     def role(self, user: User) -> str:
         if user.is_superuser:
             return str(_("everything"))
-        return ", ".join(group.name for group in user.groups.all())
+        return ", ".join(words.named(group.name) for group in user.groups.all())

@@ -20,6 +20,7 @@ from import_export.forms import ExportForm
 from diagnosis import access, audit, export, reviews, services
 from diagnosis.admin import filters, reading
 from diagnosis.models import Prediction, Review
+from diagnosis.templatetags import figures
 
 
 @admin.register(Prediction)
@@ -58,7 +59,7 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
     export_formats = export.FORMATS
     export_form_class = ExportForm
     fieldsets = [
-        (None, {"fields": ["pictures", "answer", "percent", "certainty", "status", "picture_hints", "readings"]}),
+        (None, {"fields": ["pictures", "answer", "percent", "in_words", "status", "picture_hints", "readings"]}),
         (_("Model"), {"fields": ["model_version", "operating_point", "threshold", "chest_xray_score", "duration"]}),
         (_("Upload"), {"fields": ["file_name", "owner", "pixels", "bytes", "sha256", "created", "id"]}),
     ]
@@ -131,11 +132,11 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
         self.message_user(request, said % {"count": count, "kind": kind.label}, messages.SUCCESS)
         if left := len(chosen) - count:
             said = ngettext(
-                "%d picture was not analysed, so it cannot be read against an answer.",
-                "%d pictures were not analysed, so they cannot be read against an answer.",
+                "%(count)d picture was not analysed, so it cannot be read against an answer.",
+                "%(count)d pictures were not analysed, so they cannot be read against an answer.",
                 left,
             )
-            self.message_user(request, said % left, messages.WARNING)
+            self.message_user(request, said % {"count": left}, messages.WARNING)
 
     # Exactly the rows that the list shows under its filters, with what only the file tells.
 
@@ -167,8 +168,9 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
     @admin.display(description=_("X-ray"))
     def small_xray(self, prediction: Prediction) -> SafeString:
         return format_html(
-            '<img src="{}" width="64" height="64" loading="lazy" class="thumbnail" alt="">',
+            '<img src="{}" width="64" height="64" loading="lazy" class="thumbnail" alt="{}">',
             reverse("diagnosis:thumbnail", args=[prediction.pk]),
+            _("X-ray %(name)s") % {"name": prediction.upload.original_name},
         )
 
     @admin.display(description=_("X-ray and heatmap"))
@@ -200,14 +202,18 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
 
     @admin.display(description=_("probability"), ordering="probability")
     def percent(self, prediction: Prediction) -> str:
-        if prediction.probability_percent is None:
+        if prediction.probability is None:
             return ""
-        figure = f"{prediction.probability_percent:.1f} %"
+        figure = figures.percent(prediction.probability)
         return _("%(figure)s, uncertain") % {"figure": figure} if prediction.uncertain else figure
+
+    @admin.display(description=_("certainty"))
+    def in_words(self, prediction: Prediction) -> str:
+        return prediction.certainty
 
     @admin.display(description=_("created"), ordering="created")
     def when(self, prediction: Prediction) -> str:
-        return formats.date_format(timezone.localtime(prediction.created), "j M Y, H:i")
+        return formats.date_format(timezone.localtime(prediction.created), "DATETIME_FORMAT")
 
     @admin.display(description=_("owner"), ordering="upload__owner__username")
     def owner(self, prediction: Prediction) -> str:

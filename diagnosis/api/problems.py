@@ -13,6 +13,10 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import resolve
+from django.utils import formats, translation
+from django.utils.text import format_lazy
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
@@ -22,6 +26,7 @@ from rest_framework.views import set_rollback
 from diagnosis import faults, inference, logs, services
 from diagnosis.api.schema import CONTENT_TYPE
 from diagnosis.models import Prediction
+from diagnosis.web import preferences
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +34,7 @@ logger = logging.getLogger(__name__)
 class NoFile(exceptions.APIException):
     status_code = 400
     default_code = "no_file"
-    default_detail = "Send the X-ray as form-data under the key `file`."
+    default_detail = gettext_lazy("Send the X-ray as form-data under the key `file`.")
 
 
 class NotAChestXray(exceptions.APIException):
@@ -37,7 +42,9 @@ class NotAChestXray(exceptions.APIException):
 
     status_code = 422
     default_code = "not_a_chest_xray"
-    default_detail = f"{inference.NOT_A_CHEST_XRAY} Send it with `force=true` to have it analysed all the same."
+    default_detail = format_lazy(
+        "{} {}", inference.NOT_A_CHEST_XRAY, gettext_lazy("Send it with `force=true` to have it analysed all the same.")
+    )
 
     def __init__(self, prediction: Prediction):
         super().__init__()
@@ -49,7 +56,9 @@ class NotAnalysed(exceptions.APIException):
 
     status_code = 409
     default_code = "not_analysed"
-    default_detail = "The model gave no answer to this picture, so there is nothing to compare a reading with."
+    default_detail = gettext_lazy(
+        "The model gave no answer to this picture, so there is nothing to compare a reading with."
+    )
 
 
 OF_A_FILE = (inference.PictureError, inference.Unavailable, NotAChestXray, services.KeyReused, services.NotStored)
@@ -81,8 +90,11 @@ def is_api(request: HttpRequest) -> bool:
     return request.path.startswith(("/api/", "/predict/")) or request.path == "/predict"
 
 
-def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> JsonResponse:
-    """A response that says what went wrong, to a program (`code`) and to a person (`detail`); more: further members."""
+def problem(status: int, code: str, detail: Any, headers: dict[str, str] | None = None, **more: Any) -> JsonResponse:
+    """A response that says what went wrong, to a program (`code`) and to a person (`detail`); more: further members.
+
+    `detail` is written in the language that Accept-Language asks for, as far as it is translated, and else in English.
+    """
     body = _body(status, code, detail, **more)
     return JsonResponse(body, status=status, content_type=CONTENT_TYPE, headers=headers)
 
@@ -91,32 +103,37 @@ def problem(status: int, code: str, detail: str, headers: dict[str, str] | None 
 def nothing_here(request: HttpRequest) -> JsonResponse:
     """404 for an address of the API that there is not."""
     if not request.path.endswith("/") and resolve(f"{request.path_info}/").func is not nothing_here:
-        return problem(404, "not_found", "This address ends with a slash.")
-    return problem(404, "not_found", "There is no such address; /api/docs/ lists those there are.")
+        return problem(404, "not_found", _("This address ends with a slash."))
+    return problem(404, "not_found", _("There is no such address; /api/docs/ lists those there are."))
 
 
-def or_page(status: int, code: str, detail: str, page: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def or_page(status: int, code: str, detail: Any, page: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """A handler of Django's for errors outside of any view: a problem for the API, `page` for everybody else."""
 
     def handler(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return problem(status, code, detail) if is_api(request) else page(request, *args, **kwargs)
+        # The error may have come before the middleware that sets the language.
+        with translation.override(translation.get_language_from_request(request)):
+            return problem(status, code, detail) if is_api(request) else page(request, *args, **kwargs)
 
     return handler
 
 
 def _server_error_page(request: HttpRequest) -> HttpResponse:
-    """The page of a failure, with the id under which the log tells of it."""
-    return HttpResponse(render_to_string("500.html", {"request_id": logs.request_id()}), status=500)
+    """Made without the context that other pages have, since the database may be what is broken."""
+    context = {"theme": preferences.theme_of(request), "request_id": logs.request_id()}
+    return HttpResponse(render_to_string("500.html", context), status=500)
 
 
-BAD_REQUEST = "The request was refused: it has too many fields or files, or a field that is too long."
-bad_request = or_page(400, "bad_request", "The request could not be understood.", defaults.bad_request)
-permission_denied = or_page(403, "permission_denied", "You may not do this.", defaults.permission_denied)
-page_not_found = or_page(404, "not_found", "There is nothing here that you may see.", defaults.page_not_found)
+BAD_REQUEST = gettext_lazy("The request was refused: it has too many fields or files, or a field that is too long.")
+NOT_ALLOWED = gettext_lazy("You may not do this.")
+NOT_FOUND = gettext_lazy("There is nothing here that you may see.")
+bad_request = or_page(400, "bad_request", gettext_lazy("The request could not be understood."), defaults.bad_request)
+permission_denied = or_page(403, "permission_denied", NOT_ALLOWED, defaults.permission_denied)
+page_not_found = or_page(404, "not_found", NOT_FOUND, defaults.page_not_found)
 _server_error = or_page(
     500,
     "server_error",
-    "Something went wrong on this server; the error has been logged. Try again in a minute.",
+    gettext_lazy("Something went wrong on this server; the error has been logged. Try again in a minute."),
     _server_error_page,
 )
 
@@ -137,18 +154,19 @@ def of_the_machine(request: HttpRequest, error: BaseException) -> HttpResponse |
     headers = {"Retry-After": str(faults.RETRY_AFTER)}
     if is_api(request):
         return problem(fault.status, fault.code, fault.detail, headers)
-    page = render(None, "unavailable.html", {"fault": fault, "request_id": logs.request_id()}, status=fault.status)
+    context = {"fault": fault, "theme": preferences.theme_of(request), "request_id": logs.request_id()}
+    page = render(None, "unavailable.html", context, status=fault.status)
     page.headers["Retry-After"] = headers["Retry-After"]
     return page
 
 
-def _body(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
+def _body(status: int, code: str, detail: Any, **more: Any) -> dict[str, Any]:
     return {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
         "status": status,
         "code": code,
-        "detail": detail,
+        "detail": str(detail),
         "request_id": logs.request_id(),
         **more,
     }
@@ -156,7 +174,9 @@ def _body(status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
 
 def too_large() -> JsonResponse:
     """413 for a body that was not even read."""
-    return problem(413, "too_large", f"The request is too large: a file may have up to {settings.MAX_UPLOAD_MB:g} MB.")
+    said = _("The request is too large: a file may have up to %(most)s MB.")
+    most = formats.number_format(f"{settings.MAX_UPLOAD_MB:g}")
+    return problem(413, "too_large", said % {"most": most})
 
 
 def length_required() -> JsonResponse:
@@ -168,7 +188,7 @@ def members(error: Exception) -> dict[str, Any]:
     """One of OF_A_FILE as the members of a problem. Raises TypeError for any other."""
     match error:
         case inference.PictureError():
-            return _body(inference.HTTP_STATUS[error.code], error.code, str(error))
+            return _body(inference.HTTP_STATUS[error.code], error.code, inference.refusal(error))
         case inference.Unavailable():
             return _body(503, "unavailable", inference.UNAVAILABLE)
         case services.NotStored(fault=fault):
@@ -202,20 +222,20 @@ def as_problem(error: Exception, context: dict[str, Any]) -> JsonResponse | None
             )
             return problem(400, "invalid", " ".join(sentences))
         case Http404():
-            return problem(404, "not_found", "There is nothing here that you may see.")
+            return problem(404, "not_found", NOT_FOUND)
         case PermissionDenied():
-            return problem(403, "permission_denied", "You may not do this.")
+            return problem(403, "permission_denied", NOT_ALLOWED)
         case SuspiciousOperation():
             return problem(400, "bad_request", BAD_REQUEST)
         case exceptions.ParseError():
-            return problem(400, "parse_error", f"The body could not be read. {_sentence(error.detail)}")
+            return problem(400, "parse_error", f"{_('The body could not be read.')} {_sentence(error.detail)}")
         case exceptions.UnsupportedMediaType():
             takes_files = MultiPartParser in context["view"].parser_classes
-            how = NoFile.default_detail if takes_files else "Send JSON, with `Content-Type: application/json`."
+            how = NoFile.default_detail if takes_files else _("Send JSON, with `Content-Type: application/json`.")
             return problem(415, "unsupported_media_type", f"{error.detail} {how}")
         case exceptions.NotAuthenticated():
             error.detail = exceptions.ErrorDetail(
-                "Visitors may not do this here: log in with `Authorization: Bearer` and a token of your account.",
+                _("Visitors may not do this here: log in with `Authorization: Bearer` and a token of your account."),
                 error.default_code,
             )
             return _of_framework(error)

@@ -40,7 +40,7 @@ def of_hundred(share: float) -> int:
 def interval(figure: dict[str, float]) -> str:
     """A figure with the ends of its 95 % interval: `97.4 % (95.5 to 98.9)`."""
     low, high = (formats.number_format(round(100 * figure[end], 1), 1) for end in ("low", "high"))
-    return f"{percent(figure['value'])} ({low} to {high})"
+    return _between(percent(figure["value"]), low, high)
 
 
 @register.filter
@@ -58,7 +58,11 @@ def area(figure: dict[str, float]) -> str:
     """A figure that is no share, with the ends of its interval: `0.973 (0.957 to 0.985)`."""
     # Django's own number_format cuts digits off instead of rounding.
     value, low, high = (formats.number_format(round(figure[end], 3), 3) for end in ("value", "low", "high"))
-    return f"{value} ({low} to {high})"
+    return _between(value, low, high)
+
+
+def _between(value: str, low: str, high: str) -> str:
+    return _("%(value)s (%(low)s to %(high)s)") % {"value": value, "low": low, "high": high}
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,8 @@ def test_no_more_than_two_are_on_their_way_and_200_files_fit(upload_page: Page):
     page = upload_page
     server = Server(page)
     choose(page, made(201))
-    expect(page.locator("#upload-status")).to_contain_text("At most 200 files fit on this page at once. Left out: 1.")
+    said = "At most 200 files fit on this page at once. 1 file was left out."
+    expect(page.locator("#upload-status")).to_contain_text(said)
     analyse(page)
     waits(page, lambda: len(server.open) == 1)
     page.wait_for_timeout(100)
@@ -266,7 +267,7 @@ def test_a_folder_is_searched_for_pictures(upload_page: Page, pictures, tmp_path
     chooser.value.set_files(folder)
     expect(row(page, "ward/one.jpg")).to_be_visible()
     expect(row(page, "ward/bed 7/two.png")).to_be_visible()
-    expect(page.locator("#upload-status")).to_contain_text("Left out of the folder, as they are no pictures: 1.")
+    expect(page.locator("#upload-status")).to_contain_text("1 file of the folder is no picture and was left out.")
 
 
 def test_a_dropped_folder_is_read_to_the_last_entry(upload_page: Page):

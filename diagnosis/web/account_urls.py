@@ -1,6 +1,5 @@
 """Addresses of accounts, below /accounts/; the names are those that Django's own pages and letters ask for."""
 
-from django.contrib.auth.views import LogoutView
 from django.urls import path
 
 from diagnosis.web import accounts
@@ -8,7 +7,7 @@ from diagnosis.web import accounts
 urlpatterns = [
     path("", accounts.account, name="account"),
     path("login/", accounts.LoginView.as_view(), name="login"),
-    path("logout/", LogoutView.as_view(), name="logout"),
+    path("logout/", accounts.LogoutView.as_view(), name="logout"),
     path("sign-up/", accounts.sign_up, name="sign_up"),
     path("password/", accounts.PasswordChange.as_view(), name="password_change"),
     path("password/reset/", accounts.PasswordReset.as_view(), name="password_reset"),

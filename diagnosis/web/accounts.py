@@ -20,9 +20,8 @@ from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
 from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django.utils.translation import get_language, gettext_lazy, ngettext, override
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as _lazy
-from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -32,6 +31,7 @@ from rest_framework.views import APIView
 from diagnosis import access, roles, services
 from diagnosis.api.throttles import AccountThrottle
 from diagnosis.models import ApiToken
+from diagnosis.templatetags import words
 
 FORM = "accounts/form.html"
 
@@ -51,18 +51,29 @@ class LoginView(views.LoginView):
         return response
 
 
+class LogoutView(views.LogoutView):
+    """Log out, which is a POST; whoever opens the address is asked."""
+
+    http_method_names = ["get", "head", "post", "options"]
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return render(request, "registration/log_out.html")
+
+
 class SignUpForm(UserCreationForm):
     """Names that differ in capitals alone count as the same, so that nobody passes for somebody else."""
 
     username = UsernameField(
-        label=_lazy("User name"),
+        label=gettext_lazy("User name"),
         max_length=150,
         validators=[UnicodeUsernameValidator()],
-        help_text=_lazy("Letters, digits and @ . + - _"),
+        help_text=gettext_lazy("Letters, digits and @ . + - _"),
         widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none"}),
     )
     email = forms.EmailField(
-        label=_lazy("E-mail address"), required=False, help_text=_lazy("To set a new password, should you forget it.")
+        label=gettext_lazy("E-mail address"),
+        required=False,
+        help_text=gettext_lazy("To set a new password, should you forget it."),
     )
 
     class Meta:
@@ -105,24 +116,24 @@ def _adopt(request: HttpRequest, visitor: access.Person) -> None:
     count = services.adopt(visitor, user=_user(request)) if visitor.visitor else 0
     if count:
         said = ngettext(
-            "%d picture sent from this browser now belongs to your account.",
-            "%d pictures sent from this browser now belong to your account.",
+            "%(count)d picture sent from this browser now belongs to your account.",
+            "%(count)d pictures sent from this browser now belong to your account.",
             count,
         )
-        messages.info(request, said % count)
+        messages.info(request, said % {"count": count})
     access.forget_visitor(request)
 
 
 class PasswordChange(SuccessMessageMixin, views.PasswordChangeView):
     template_name = FORM
     success_url = reverse_lazy("account")
-    success_message = _lazy("Your password is changed.")
+    success_message = gettext_lazy("Your password is changed.")
     extra_context = {
-        "title": _lazy("Change the password"),
-        "intro": _lazy("You stay logged in here, and are logged out everywhere else. API tokens stay valid."),
-        "button": _lazy("Change the password"),
+        "title": gettext_lazy("Change the password"),
+        "intro": gettext_lazy("You stay logged in here, and are logged out everywhere else. API tokens stay valid."),
+        "button": gettext_lazy("Change the password"),
         "back": "account",
-        "back_text": _lazy("Back to the account"),
+        "back_text": gettext_lazy("Back to the account"),
     }
 
 
@@ -132,7 +143,13 @@ class LetterForm(PasswordResetForm):
     THREAD = "password reset letter"
 
     def send_mail(self, *args: Any, **kwargs: Any) -> None:
-        threading.Thread(target=super().send_mail, args=args, kwargs=kwargs, name=self.THREAD).start()
+        language, send = get_language(), super().send_mail
+
+        def write() -> None:
+            with override(language):  # which belongs to a thread, and is no one's in a new one
+                send(*args, **kwargs)
+
+        threading.Thread(target=write, name=self.THREAD).start()
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -145,13 +162,17 @@ class PasswordReset(SuccessMessageMixin, views.PasswordResetView):
     subject_template_name = "accounts/password_reset_subject.txt"
     success_url = reverse_lazy("login")
     # The same whether or not there is such an account: a stranger learns nothing.
-    success_message = _lazy("If there is an account with that address, a letter with a link is on its way to it.")
+    success_message = gettext_lazy(
+        "If there is an account with that address, a letter with a link is on its way to it."
+    )
     extra_context = {
-        "title": _lazy("Set a new password"),
-        "intro": _lazy("Tell the e-mail address of your account. You get a letter with a link to set a new password."),
-        "button": _lazy("Send the letter"),
+        "title": gettext_lazy("Set a new password"),
+        "intro": gettext_lazy(
+            "Tell the e-mail address of your account. You get a letter with a link to set a new password."
+        ),
+        "button": gettext_lazy("Send the letter"),
         "back": "login",
-        "back_text": _lazy("Back to the log-in"),
+        "back_text": gettext_lazy("Back to the log-in"),
     }
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -161,15 +182,19 @@ class PasswordReset(SuccessMessageMixin, views.PasswordResetView):
 class PasswordResetConfirm(SuccessMessageMixin, views.PasswordResetConfirmView):
     template_name = FORM
     success_url = reverse_lazy("login")
-    success_message = _lazy("Your new password is set. Log in with it.")
-    extra_context = {"button": _lazy("Set the password")}
+    success_message = gettext_lazy("Your new password is set. Log in with it.")
+    extra_context = {"button": gettext_lazy("Set the password")}
 
 
 class TokenForm(forms.ModelForm):
     """A new token: its name, and how long it lasts."""
 
     days = forms.IntegerField(
-        label=_lazy("Valid for (days)"), min_value=1, max_value=3650, initial=90, help_text=_lazy("1 to 3650.")
+        label=gettext_lazy("Valid for (days)"),
+        min_value=1,
+        max_value=3650,
+        initial=90,
+        help_text=gettext_lazy("1 to 3650."),
     )
 
     class Meta:
@@ -197,7 +222,7 @@ def account(request: HttpRequest) -> HttpResponse:
         "made": made,
         "tokens": ApiToken.objects.filter(user=_user(request)),
         "now": timezone.now(),
-        "roles": list(_user(request).groups.values_list("name", flat=True)),
+        "roles": [words.named(name) for name in _user(request).groups.values_list("name", flat=True)],
         "uploads": access.own_uploads(person).count(),
     }
     return render(request, "accounts/account.html", context, status=400 if form.is_bound else 200)
@@ -223,7 +248,7 @@ def download(request: HttpRequest) -> HttpResponseBase:
 
 class DeleteAllForm(forms.Form):
     password = forms.CharField(
-        label=_lazy("Your password"), widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
+        label=gettext_lazy("Your password"), widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
     )
 
     def __init__(self, request: HttpRequest, *args: Any):
@@ -248,24 +273,24 @@ def delete_all(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         count = services.delete(access.own_uploads(person), by=person)
         said = ngettext(
-            "%d picture and all that came of it are deleted.",
-            "%d pictures and all that came of them are deleted.",
+            "%(count)d picture and all that came of it are deleted.",
+            "%(count)d pictures and all that came of them are deleted.",
             count,
         )
-        messages.success(request, said % count)
+        messages.success(request, said % {"count": count})
         return redirect("account")
     count = access.own_uploads(person).count()
     context = {
         "form": form,
         "title": _("Delete all that is yours"),
         "intro": ngettext(
-            "%d picture goes, with its predictions, heatmaps and readings. The log of who did what stays. "
+            "%(count)d picture goes, with its predictions, heatmaps and readings. The log of who did what stays. "
             "This cannot be undone.",
-            "%d pictures go, with their predictions, heatmaps and readings. The log of who did what stays. "
+            "%(count)d pictures go, with their predictions, heatmaps and readings. The log of who did what stays. "
             "This cannot be undone.",
             count,
         )
-        % count,
+        % {"count": count},
         "button": _("Delete for good"),
         "danger": True,
         "back": "account",

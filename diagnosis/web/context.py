@@ -5,6 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from diagnosis import access, inference
+from diagnosis.web import preferences
 
 
 def served_model(request: HttpRequest) -> dict[str, str]:
@@ -15,3 +16,8 @@ def served_model(request: HttpRequest) -> dict[str, str]:
 def person(request: HttpRequest) -> dict[str, Any]:
     """Who looks, and so what is offered; nobody where an error comes before that is known."""
     return {"person": access.person_of(request) if hasattr(request, "user") else access.Person()}
+
+
+def theme(request: HttpRequest) -> dict[str, str]:
+    """Dark or light."""
+    return {"theme": preferences.theme_of(request)}

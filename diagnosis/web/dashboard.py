@@ -7,10 +7,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import formats
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as _lazy
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
-from diagnosis import access, inference, statistics
+from diagnosis import access, drift, inference, statistics
 from diagnosis.agreement import share
 from diagnosis.models import Review
 from diagnosis.templatetags import figures
@@ -19,9 +19,9 @@ from diagnosis.web import charts
 LINE = 20
 """Pixels from one name above a chart to the next, so that names of near thresholds do not meet."""
 PERIODS = {
-    "day": (_lazy("Days"), _lazy("The last 30 days")),
-    "week": (_lazy("Weeks"), _lazy("The last 26 weeks")),
-    "month": (_lazy("Months"), _lazy("The last 24 months")),
+    "day": (gettext_lazy("Days"), gettext_lazy("The last 30 days")),
+    "week": (gettext_lazy("Weeks"), gettext_lazy("The last 26 weeks")),
+    "month": (gettext_lazy("Months"), gettext_lazy("The last 24 months")),
 }
 
 
@@ -42,6 +42,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     }
     if found.total.predictions:
         context |= _content(found, period)
+        context["drift"] = drift.drift_for(person)
     else:
         context["has_older"] = access.visible_to(person).exists()
     return render(request, "diagnosis/dashboard.html", context, status=200 if asked == period else 400)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from diagnosis.web import dashboard, views, worklist
+from diagnosis.web import dashboard, preferences, views, worklist
 
 app_name = "diagnosis"
 urlpatterns = [
@@ -21,4 +21,7 @@ urlpatterns = [
     path("predictions/<uuid:pk>/xray", views.xray, name="xray"),
     path("predictions/<uuid:pk>/heatmap.png", views.heatmap, name="heatmap"),
     path("predictions/<uuid:pk>/thumbnail.jpg", views.thumbnail, name="thumbnail"),
+    path("preferences/theme", preferences.choose_theme, name="theme"),
+    path("preferences/language", preferences.choose_language, name="language"),
+    path("words/<slug:language>.js", preferences.words, name="words"),
 ]

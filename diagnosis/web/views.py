@@ -10,8 +10,7 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpRe
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as _lazy
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -39,7 +38,9 @@ def upload(request: HttpRequest) -> HttpResponse:
         try:
             found = services.diagnose(file=file, name=file.name or "", sender=sender, operating_point=operating_point)
         except inference.PictureError as error:
-            failures.append({"name": file.name, "message": str(error), "status": inference.HTTP_STATUS[error.code]})
+            failures.append(
+                {"name": file.name, "message": inference.refusal(error), "status": inference.HTTP_STATUS[error.code]}
+            )
         except inference.Unavailable:
             failures.append({"name": file.name, "message": inference.UNAVAILABLE, "status": 503})
         except services.NotStored as error:
@@ -52,7 +53,9 @@ def upload(request: HttpRequest) -> HttpResponse:
                 done.append(found)
     if failures:
         if done:
-            said = ngettext("%d picture was analysed.", "%d pictures were analysed.", len(done)) % len(done)
+            said = ngettext("%(count)d picture was analysed.", "%(count)d pictures were analysed.", len(done)) % {
+                "count": len(done)
+            }
             messages.success(request, said)
         return _upload_page(request, UploadForm(), failures, status=200 if done else failures[0]["status"])
     return redirect(done[0] if len(done) == 1 else "diagnosis:history")
@@ -100,8 +103,8 @@ def _upload_page(request: HttpRequest, form: UploadForm, failures: list[dict], s
 
 
 WHAT_FOR = {
-    "balanced": _lazy("Misses and false alarms weigh the same."),
-    "screening": _lazy("Misses less pneumonia, at the price of more false alarms."),
+    "balanced": gettext_lazy("Misses and false alarms weigh the same."),
+    "screening": gettext_lazy("Misses less pneumonia, at the price of more false alarms."),
 }
 
 
@@ -115,15 +118,15 @@ def _operating_points() -> list[dict]:
 
 
 PLOTS = {
-    "roc_curve": _lazy("Sensitivity against false alarms at every threshold"),
-    "precision_recall_curve": _lazy("Precision against recall at every threshold"),
-    "confusion_matrix_balanced": _lazy("Answers at the operating point balanced"),
-    "confusion_matrix_screening": _lazy("Answers at the operating point screening"),
-    "reliability_diagram": _lazy("Stated probability against the share that has pneumonia"),
-    "score_histogram": _lazy("Probabilities given to normal and to pneumonia"),
-    "shifts": _lazy("Accuracy when pictures are spoilt"),
-    "class_distribution": _lazy("Pictures of each class for training, validation and measuring"),
-    "training_history": _lazy("Loss of each epoch of training"),
+    "roc_curve": gettext_lazy("Sensitivity against false alarms at every threshold"),
+    "precision_recall_curve": gettext_lazy("Precision against recall at every threshold"),
+    "confusion_matrix_balanced": gettext_lazy("Answers at the operating point balanced"),
+    "confusion_matrix_screening": gettext_lazy("Answers at the operating point screening"),
+    "reliability_diagram": gettext_lazy("Stated probability against the share that has pneumonia"),
+    "score_histogram": gettext_lazy("Probabilities given to normal and to pneumonia"),
+    "shifts": gettext_lazy("Accuracy when pictures are spoilt"),
+    "class_distribution": gettext_lazy("Pictures of each class for training, validation and measuring"),
+    "training_history": gettext_lazy("Loss of each epoch of training"),
 }
 
 

@@ -17,8 +17,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy as _lazy
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
 from diagnosis import access, audit, export, paging, reviews, services
@@ -29,13 +28,13 @@ MOST_TO_COMPARE = 4
 MOST_TO_SELECT = 200
 
 SORTS = {
-    "newest": (_lazy("Newest first"), "-created"),
-    "oldest": (_lazy("Oldest first"), "created"),
-    "high": (_lazy("Highest probability first"), "-probability"),
-    "low": (_lazy("Lowest probability first"), "probability"),
-    "name": (_lazy("File name"), "upload__original_name"),
+    "newest": (gettext_lazy("Newest first"), "-created"),
+    "oldest": (gettext_lazy("Oldest first"), "created"),
+    "high": (gettext_lazy("Highest probability first"), "-probability"),
+    "low": (gettext_lazy("Lowest probability first"), "probability"),
+    "name": (gettext_lazy("File name"), "upload__original_name"),
 }
-_ANY = ("", _lazy("Any"))
+_ANY = ("", gettext_lazy("Any"))
 _A_DAY = datetime.timedelta(days=1)
 # Far from either end of the calendar, where a day has no next one.
 _DAYS = [MinValueValidator(datetime.date(1900, 1, 1)), MaxValueValidator(datetime.date(2999, 12, 31))]
@@ -47,12 +46,12 @@ def _day(label: Any) -> forms.DateField:
         required=False,
         validators=_DAYS,
         widget=forms.DateInput({"type": "date"}, format="%Y-%m-%d"),
-        error_messages={"invalid": _lazy("Give a day such as 2026-11-24.")},
+        error_messages={"invalid": gettext_lazy("Give a day such as 2026-11-24.")},
     )
 
 
 def _choice(label: Any, choices: Any) -> forms.ChoiceField:
-    refusal = _lazy("There is no choice “%(value)s”. Choose one of the list.")
+    refusal = gettext_lazy("There is no choice “%(value)s”. Choose one of the list.")
     return forms.ChoiceField(label=label, choices=choices, required=False, error_messages={"invalid_choice": refusal})
 
 
@@ -65,18 +64,31 @@ class FilterForm(forms.Form):
     """What the worklist can be narrowed down and sorted by. Every field may be left out."""
 
     name = forms.CharField(
-        label=_lazy("File name contains"), required=False, max_length=255, widget=forms.TextInput({"type": "search"})
+        label=gettext_lazy("File name contains"),
+        required=False,
+        max_length=255,
+        widget=forms.TextInput({"type": "search"}),
     )
-    label = _choice(_lazy("Answer"), [_ANY, *Prediction.Label.choices, ("rejected", _lazy("Not analysed"))])
-    certainty = _choice(_lazy("Certainty"), [_ANY, ("certain", _lazy("Certain")), ("uncertain", _lazy("Uncertain"))])
+    label = _choice(
+        gettext_lazy("Answer"), [_ANY, *Prediction.Label.choices, ("rejected", gettext_lazy("Not analysed"))]
+    )
+    certainty = _choice(
+        gettext_lazy("Certainty"),
+        [_ANY, ("certain", gettext_lazy("Certain")), ("uncertain", gettext_lazy("Uncertain"))],
+    )
     review = _choice(
-        _lazy("Reviewers"),
-        [_ANY, ("none", _lazy("Not read yet")), ("read", _lazy("Read")), ("disputed", _lazy("Disagree"))],
+        gettext_lazy("Reviewers"),
+        [
+            _ANY,
+            ("none", gettext_lazy("Not read yet")),
+            ("read", gettext_lazy("Read")),
+            ("disputed", gettext_lazy("Disagree")),
+        ],
     )
-    since = _day(_lazy("From"))
-    until = _day(_lazy("Until"))
-    model = _choice(_lazy("Model version"), _model_versions)
-    sort = _choice(_lazy("Sort by"), [(key, title) for key, (title, _column) in SORTS.items()])
+    since = _day(gettext_lazy("From"))
+    until = _day(gettext_lazy("Until"))
+    model = _choice(gettext_lazy("Model version"), _model_versions)
+    sort = _choice(gettext_lazy("Sort by"), [(key, title) for key, (title, _column) in SORTS.items()])
 
     def clean(self) -> dict[str, Any]:
         asked = super().clean() or {}
@@ -195,8 +207,10 @@ def _nothing_selected(request: HttpRequest) -> HttpResponse:
 
 
 def _too_many(request: HttpRequest) -> HttpResponse:
-    said = _("At most %d pictures can be selected at once. To take more along, export all that the filter leaves.")
-    return _select_other(request, said % MOST_TO_SELECT)
+    said = _(
+        "At most %(most)d pictures can be selected at once. To take more along, export all that the filter leaves."
+    )
+    return _select_other(request, said % {"most": MOST_TO_SELECT})
 
 
 @require_safe
@@ -263,11 +277,11 @@ def delete(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         count = services.delete(list(doomed), by=person)
         said = ngettext(
-            "%d picture and all that came of it are deleted.",
-            "%d pictures and all that came of them are deleted.",
+            "%(count)d picture and all that came of it are deleted.",
+            "%(count)d pictures and all that came of them are deleted.",
             count,
         )
-        messages.success(request, said % count)
+        messages.success(request, said % {"count": count})
         return redirect(_back(request))
     visible = list(chosen)
     if not visible:
@@ -286,13 +300,18 @@ def delete(request: HttpRequest) -> HttpResponse:
     return render(request, "diagnosis/delete.html", context)
 
 
-def _what_goes(uploads: list[Upload], predictions: QuerySet[Prediction]) -> list[str]:
+def _what_goes(uploads: list[Upload], going: QuerySet[Prediction]) -> list[str]:
     """What the confirmation lists, in words."""
-    readings = Review.objects.filter(prediction__in=predictions).count()
-    heatmaps = predictions.exclude(heatmap="").count()
-    return [
-        ngettext("%d picture, with its thumbnail", "%d pictures, each with its thumbnail", len(uploads)) % len(uploads),
-        ngettext("%d prediction", "%d predictions", predictions.count()) % predictions.count(),
-        ngettext("%d heatmap", "%d heatmaps", heatmaps) % heatmaps,
-        ngettext("%d reading by a reviewer", "%d readings by reviewers", readings) % readings,
+    pictures, predictions = len(uploads), going.count()
+    readings = Review.objects.filter(prediction__in=going).count()
+    heatmaps = going.exclude(heatmap="").count()
+    counted = [
+        (
+            pictures,
+            ngettext("%(count)d picture, with its thumbnail", "%(count)d pictures, each with its thumbnail", pictures),
+        ),
+        (predictions, ngettext("%(count)d prediction", "%(count)d predictions", predictions)),
+        (heatmaps, ngettext("%(count)d heatmap", "%(count)d heatmaps", heatmaps)),
+        (readings, ngettext("%(count)d reading by a reviewer", "%(count)d readings by reviewers", readings)),
     ]
+    return [said % {"count": count} for count, said in counted]

@@ -146,7 +146,7 @@ def test_pixel_limit_is_judged_by_the_header_alone():
 
 
 def test_byte_limit_names_both_numbers():
-    with pytest.raises(images.TooLarge, match=r"2\.0 MB; at most 1 MB"):
+    with pytest.raises(images.TooLarge, match="2 MB; at most 1 MB"):
         images.read(b"x" * 2_000_000, limits=images.Limits(megabytes=1))
 
 

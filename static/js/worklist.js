@@ -1,5 +1,7 @@
 /* Ticks in the worklist: all at once, a range with the shift key, and how many there are. Without a script the ticks work too. */
 
+import { language } from "./words.js";
+
 const picks = [...document.querySelectorAll("input[name=pick]")];
 const all = document.querySelector("#select-all input");
 const count = document.getElementById("selection-count");
@@ -10,7 +12,7 @@ function apply() {
   const selected = picks.filter((pick) => pick.checked).length;
   all.checked = selected === picks.length;
   all.indeterminate = selected > 0 && selected < picks.length;
-  count.querySelector("output").textContent = new Intl.NumberFormat(document.documentElement.lang).format(selected);
+  count.querySelector("output").textContent = new Intl.NumberFormat(language).format(selected);
   for (const button of buttons) {
     button.disabled = selected < (button.dataset.least ?? 1) || selected > (button.dataset.most ?? Infinity);
   }

@@ -7,12 +7,12 @@ import { ACTIVE, Queue } from "./queue.js";
 import { newKey, predict } from "./request.js";
 import { makeRow } from "./row.js";
 import { makeSummary } from "./summary.js";
-import { fill } from "./words.js";
+import { fill, gettext, ngettext } from "../words.js";
 
 const MOST = 200;
 
 const form = document.getElementById("upload-form");
-const text = form.dataset;
+const settings = form.dataset;
 const input = document.getElementById("id_file");
 const folder = Object.assign(document.createElement("input"), { type: "file", webkitdirectory: true });
 const zone = form.querySelector(".drop");
@@ -21,15 +21,15 @@ const list = document.getElementById("picked-list");
 const button = form.querySelector("button[type=submit]");
 const status = document.getElementById("upload-status");
 const total = document.getElementById("total");
-const maxBytes = Number(text.maxMegabytes) * 1_000_000;
-const extensions = new Set(text.extensions.split(","));
+const maxBytes = Number(settings.maxMegabytes) * 1_000_000;
+const extensions = new Set(settings.extensions.split(","));
 
 const items = new Set();
-const summary = makeSummary(total, document.getElementById("told"), text);
+const summary = makeSummary(total, document.getElementById("told"));
 const queue = new Queue({
-  known: text.known === "yes",
+  known: settings.known === "yes",
   send: (item, told) =>
-    predict({ ...item, address: text.address, csrfToken: form.elements.csrfmiddlewaretoken.value }, told),
+    predict({ ...item, address: settings.address, csrfToken: form.elements.csrfmiddlewaretoken.value }, told),
   changed,
   paused: summary.drawPause,
 });
@@ -39,8 +39,8 @@ const inState = (...states) => [...items].filter((item) => states.includes(item.
 
 /* The server judges; this only spares a wait. */
 function hint(file) {
-  if (file.size > maxBytes) return text.textTooLarge;
-  return extensions.has(extension(file.name)) ? "" : text.textOtherType;
+  if (file.size > maxBytes) return settings.textTooLarge;
+  return extensions.has(extension(file.name)) ? "" : settings.textOtherType;
 }
 
 function add(found) {
@@ -51,15 +51,27 @@ function add(found) {
   const rows = fresh.slice(0, room).map(({ file, name }) => {
     const item = { file, name, key: newKey(), hint: hint(file), state: "chosen", share: 0 };
     items.add(item);
-    item.row = makeRow(item, text, { remove, cancel: (one) => queue.cancel(one), again, force });
+    item.row = makeRow(item, { remove, cancel: (one) => queue.cancel(one), again, force });
     return item.row;
   });
   list.append(...rows);
   const left = found.length - wanted.length;
-  refresh(
-    left && fill(text.textNoPictures, { count: left }),
-    fresh.length > room && fill(text.textTooMany, { most: MOST, count: fresh.length - room }),
+  refresh(left && noPictures(left), fresh.length > room && tooMany(fresh.length - room));
+}
+
+function noPictures(count) {
+  const said = ngettext(
+    "{count} file of the folder is no picture and was left out.",
+    "{count} files of the folder are no pictures and were left out.",
+    count,
   );
+  return fill(said, { count });
+}
+
+function tooMany(count) {
+  const most = gettext("At most {most} files fit on this page at once.");
+  const left = ngettext("{count} file was left out.", "{count} files were left out.", count);
+  return fill(`${most} ${left}`, { most: MOST, count });
 }
 
 /* Redraws all but the rows, and says what was chosen, after `sentences`. */
@@ -68,7 +80,7 @@ function refresh(...sentences) {
   section.hidden = items.size === 0;
   zone.classList.toggle("drop--chosen", items.size > 0);
   summary.draw([...items]);
-  const count = chosen === 1 ? text.textChosenOne : fill(text.textChosenMany, { count: chosen });
+  const count = fill(ngettext("{count} file chosen.", "{count} files chosen.", chosen), { count: chosen });
   status.textContent = [...sentences, chosen > 0 && count].filter(Boolean).join(" ");
 }
 
@@ -76,7 +88,7 @@ function remove(item) {
   const next = item.row.nextElementSibling ?? item.row.previousElementSibling;
   item.row.remove();
   items.delete(item);
-  refresh(fill(text.textRemoved, { name: item.name }));
+  refresh(fill(gettext("{name} removed."), { name: item.name }));
   // The button that had the focus is gone: go on with its neighbour.
   (next?.querySelector("[data-does]:not([hidden])") ?? input).focus();
 }
@@ -136,7 +148,7 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   const chosen = inState("chosen");
   if (!chosen.length) {
-    status.textContent = text.textNothingChosen;
+    status.textContent = gettext("Choose at least one X-ray picture first.");
     input.focus();
     return;
   }

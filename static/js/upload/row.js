@@ -2,7 +2,7 @@
 
 import { extension } from "./files.js";
 import { drawThumbnail } from "./thumbnail.js";
-import { fill, percent, readableSize } from "./words.js";
+import { fill, gettext, percent, readableSize } from "../words.js";
 
 const template = document.getElementById("picked-file");
 const answers = document.getElementById("answers").content;
@@ -19,9 +19,17 @@ const OFFERED = {
   cancelled: ["again", "remove"],
 };
 
+const STATES = {
+  waiting: gettext("Waiting"),
+  sending: gettext("Sending…"),
+  analysing: gettext("Analysing…"),
+  cancelled: gettext("Cancelled"),
+};
+const REJECTED = gettext("This does not look like a frontal chest X-ray, so it was not analysed.");
+
 /* Makes the row of `item`, adds `item.draw()`, and returns its element. on: {remove, cancel, again, force}, called with
    the item. */
-export function makeRow(item, text, on) {
+export function makeRow(item, on) {
   const element = template.content.firstElementChild.cloneNode(true);
   const part = (name) => element.querySelector(`.picked__${name}`);
   const bar = part("progress");
@@ -30,11 +38,11 @@ export function makeRow(item, text, on) {
   part("type").textContent = extension(item.file.name).slice(0, 5).toUpperCase();
   part("hint").textContent = item.hint;
   part("hint").hidden = !item.hint;
-  bar.setAttribute("aria-label", fill(text.textProgressOf, { name: item.name }));
+  bar.setAttribute("aria-label", fill(gettext("Progress of {name}"), { name: item.name }));
   for (const button of element.querySelectorAll("[data-does]")) {
     const does = button.dataset.does;
     // "Try again" two hundred times over tells nobody which.
-    const words = button.textContent.trim() || text.textRemove;
+    const words = button.textContent.trim() || gettext("Remove");
     button.setAttribute("aria-label", `${words}: ${item.name}`);
     if (on[does]) button.addEventListener("click", () => on[does](item));
   }
@@ -50,7 +58,7 @@ export function makeRow(item, text, on) {
     bar.hidden = !(state === "sending" || state === "analysing");
     if (state === "analysing") bar.removeAttribute("value");
     part("hint").hidden = !item.hint || state !== "chosen";
-    part("said").replaceChildren(...said(item, text));
+    part("said").replaceChildren(...said(item));
     if (state === "done") part("open").href = item.outcome.answer.url;
     offer(element, OFFERED[state]);
   };
@@ -65,26 +73,28 @@ function offer(element, offered) {
   if (element.contains(active) && active.hidden) element.querySelector("[data-does]:not([hidden])")?.focus();
 }
 
-function said(item, text) {
+function said(item) {
   const { state, outcome } = item;
-  if (state === "done") return answer(outcome.answer, text);
-  if (state === "rejected") return [answers.querySelector("[data-answer=rejected]").cloneNode(true), text.textRejected];
-  if (state === "failed") return [answers.querySelector("[data-answer=failed]").cloneNode(true), reason(outcome, text)];
-  return [text[`textState${state[0].toUpperCase()}${state.slice(1)}`] ?? ""];
+  if (state === "done") return answer(outcome.answer);
+  if (state === "rejected") return [answers.querySelector("[data-answer=rejected]").cloneNode(true), REJECTED];
+  if (state === "failed") return [answers.querySelector("[data-answer=failed]").cloneNode(true), reason(outcome)];
+  return [STATES[state] ?? ""];
 }
 
-function reason({ status, detail }, text) {
-  return detail || (status === 0 ? text.textNoConnection : fill(text.textServerError, { status }));
+function reason({ status, detail }) {
+  if (detail) return detail;
+  if (status === 0) return gettext("The server could not be reached. Check the connection and try again.");
+  return fill(gettext("The server could not answer (error {status}). Try again in a minute."), { status });
 }
 
-function answer(found, text) {
+function answer(found) {
   const label = answers.querySelector(`[data-answer="${found.prediction}"]`).cloneNode(true);
   const probability = document.createElement("strong");
   probability.className = "picked__probability";
-  probability.textContent = percent(found.probability, text);
+  probability.textContent = percent(found.probability);
   const note = document.createElement("span");
   note.className = "label__note";
-  if (!found.reliable) note.textContent = text.textUnreliable;
-  else if (found.uncertain) note.textContent = text.textUncertain;
+  if (!found.reliable) note.textContent = gettext("unreliable");
+  else if (found.uncertain) note.textContent = gettext("uncertain");
   return [label, probability, note];
 }

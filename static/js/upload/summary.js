@@ -1,11 +1,11 @@
 /* The total: a bar with counts for the eye, and now and then a sentence for screen readers. */
 
 import { ACTIVE, SETTLED } from "./queue.js";
-import { fill } from "./words.js";
+import { fill, gettext } from "../words.js";
 
 const QUIET = 4000; // milliseconds between two sentences, so that two hundred pictures do not talk over each other
 
-export function makeSummary(section, live, text) {
+export function makeSummary(section, live) {
   const bar = section.querySelector("progress");
   const counts = section.querySelector(".total__counts");
   const pause = section.querySelector(".total__pause");
@@ -38,14 +38,14 @@ export function makeSummary(section, live, text) {
     bar.value = settled;
     const answered = (label) => count((item) => item.state === "done" && item.outcome.answer.prediction === label);
     const parts = [
-      [text.textCountPneumonia, answered("Pneumonia")],
-      [text.textCountNormal, answered("Normal")],
-      [text.textCountRejected, count((item) => item.state === "rejected")],
-      [text.textCountFailed, count((item) => item.state === "failed")],
-      [text.textCountCancelled, count((item) => item.state === "cancelled")],
+      [gettext("Pneumonia: {count}"), answered("Pneumonia")],
+      [gettext("Normal: {count}"), answered("Normal")],
+      [gettext("Not analysed: {count}"), count((item) => item.state === "rejected")],
+      [gettext("Failed: {count}"), count((item) => item.state === "failed")],
+      [gettext("Cancelled: {count}"), count((item) => item.state === "cancelled")],
     ].filter(([, number]) => number > 0);
     const sentence = [
-      fill(text.textFinished, { done: settled, count: sent.length }),
+      fill(gettext("{done} of {count} finished"), { done: settled, count: sent.length }),
       ...parts.map(([words, number]) => fill(words, { count: number })),
     ].join(" · ");
     counts.textContent = sentence;
@@ -55,12 +55,13 @@ export function makeSummary(section, live, text) {
       const shown = { cancel: active > 0, again: active === 0 && again > 0, history: active === 0 }[action.dataset.total];
       action.hidden = !shown;
     }
-    return active ? sentence : `${text.textOver} ${sentence}`;
+    return active ? sentence : `${gettext("All done.")} ${sentence}`;
   }
 
   function drawPause(seconds) {
     pause.hidden = seconds === 0;
-    pause.textContent = seconds ? fill(text.textPaused, { seconds }) : "";
+    const said = gettext("The server asks for a pause of {seconds} s. It goes on by itself after that.");
+    pause.textContent = seconds ? fill(said, { seconds }) : "";
   }
 
   return { draw, drawPause, say };

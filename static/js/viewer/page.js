@@ -7,6 +7,7 @@ import { takeKeys } from "./keys.js";
 import { Pane } from "./pane.js";
 import { pyramid } from "./pyramid.js";
 import { View } from "./view.js";
+import { language } from "../words.js";
 
 const viewer = document.getElementById("viewer");
 const stage = document.getElementById("stage");
@@ -19,7 +20,7 @@ const brightness = document.getElementById("brightness");
 const contrast = document.getElementById("contrast");
 const status = document.getElementById("viewer-status");
 const keys = document.getElementById("viewer-keys");
-const percent = new Intl.NumberFormat(document.documentElement.lang, { style: "percent" });
+const percent = new Intl.NumberFormat(language, { style: "percent" });
 const buttons = new Map([...viewer.querySelectorAll("[data-command]")].map((button) => [button.dataset.command, button]));
 
 const pick = await pyramid(image);

@@ -1,0 +1,34 @@
+"""Names and sentences that code, model cards and the database keep in English, in the language of whoever reads."""
+
+from django import template
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
+
+register = template.Library()
+
+
+@register.filter
+def named(name: str) -> str:
+    """`name` as people read it; as it is, with spaces, where it is not one of those below."""
+    words = str(name).replace("_", " ")
+    return gettext(words) if words else ""
+
+
+# Here only so that translators find them. Operating points, roles and sets of pictures:
+_("balanced"), _("screening")
+_("uploader"), _("reviewer"), _("administrator")
+_("test"), _("validation"), _("other chest X-rays")
+# what was done to pictures,
+_("contrast x 0.6"), _("contrast x 1.5"), _("gamma 0.6"), _("gamma 1.7"), _("brightness - 40"), _("brightness + 40")
+_("blur"), _("noise"), _("JPEG 30"), _("black border"), _("white border"), _("phone photo"), _("crop 10 %")
+_("rotation 7°"), _("inverted")
+# kinds of pictures that the gate refuses,
+_("document receipt"), _("mri brain"), _("photo"), _("photo or texture"), _("screenshot or graphic"), _("synthetic")
+_("xray dental panoramic"), _("xray hand")
+# and what the released model's card says.
+_(
+    "Education and research. Not for clinical use without validation. Frontal chest X-rays; learned from children "
+    "of one to five years of one hospital, so figures hold for such pictures only."
+)
+_("Chest X-Ray Images (Pneumonia), official train split")
+_("children of one to five years, Guangzhou Women and Children's Medical Center")

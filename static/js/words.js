@@ -1,0 +1,30 @@
+/* Sentences and figures in the page's language. The catalogue of sentences is a script that the page loads before. */
+
+export const gettext = globalThis.django?.gettext ?? ((sentence) => sentence);
+export const ngettext = globalThis.django?.ngettext ?? ((one, many, count) => (count === 1 ? one : many));
+
+/* As the server writes them: in Arabic too with the digits 0 to 9. */
+export const language = `${document.documentElement.lang}-u-nu-latn`;
+
+const whole = new Intl.NumberFormat(language, { useGrouping: false });
+const one = new Intl.NumberFormat(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
+
+/* Into a sentence with {places}, without regarding `$` in a file name. */
+export const fill = (sentence, values) =>
+  Object.entries(values).reduce(
+    (text, [place, value]) => text.split(`{${place}}`).join(typeof value === "number" ? whole.format(value) : value),
+    sentence,
+  );
+
+export function readableSize(bytes) {
+  const [value, unit] = bytes >= 1e6 ? [bytes / 1e6, "megabyte"] : [Math.max(bytes / 1e3, 1), "kilobyte"];
+  return new Intl.NumberFormat(language, { style: "unit", unit, maximumFractionDigits: value < 10 ? 1 : 0 }).format(value);
+}
+
+/* Rounding must not claim a certainty of 0 or 100 %. */
+export function percent(share) {
+  const value = 100 * share;
+  const figure = (number) => `${one.format(number)}\u00a0%`;
+  if (value >= 99.95) return fill(gettext("over {value}"), { value: figure(99.9) });
+  return value < 0.05 ? fill(gettext("under {value}"), { value: figure(0.1) }) : figure(value);
+}
