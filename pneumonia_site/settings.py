@@ -183,6 +183,7 @@ STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # `make static` collects them here, compressed and under names that tell their content; they belong to the checkout.
 STATIC_ROOT = BASE_DIR / "var" / "static"
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 _AS_THEY_ARE, _HASHED = (
     "django.contrib.staticfiles.storage.StaticFilesStorage",
     "pneumonia_site.staticfiles.HashedFiles",

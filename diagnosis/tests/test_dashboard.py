@@ -199,7 +199,7 @@ def test_it_costs_as_many_queries_for_many_rows_as_for_few(client, alice, bob, d
     for rows in (2, 60):
         for number in range(rows):
             reviews.record(made(alice, number / 60, ago=number / 3), by=access.Person(user=bob), reading="Normal")
-        with django_assert_max_num_queries(9):
+        with django_assert_max_num_queries(11):
             assert client.get("/dashboard/").status_code == 200
 
 

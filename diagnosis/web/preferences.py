@@ -45,7 +45,8 @@ class _Words(JavaScriptCatalog):
     """The translations that scripts need, without those of other applications."""
 
     def get(self, request: HttpRequest, language: str) -> HttpResponse:
-        self.translation = DjangoTranslation(language, domain="djangojs", localedirs=[str(path) for path in settings.LOCALE_PATHS])
+        folders = [str(path) for path in settings.LOCALE_PATHS]
+        self.translation = DjangoTranslation(language, domain="djangojs", localedirs=folders)
         return self.render_to_response({**self.get_context_data(), "formats": {}})
 
 
