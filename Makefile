@@ -2,6 +2,9 @@
 # make production   the same for others to use: under gunicorn, with DEBUG off (docs/deploy.md)
 # make test         lint, types, architecture and every test
 # make admin        an account for the admin pages
+# make bench        serving beside a Flask yardstick and the bare limit; needs wrk
+# make bench-train  training beside Keras' ImageDataGenerator
+# make bench-bulk   20,000 files through predict_images
 # make audit        known weaknesses of the pinned packages (asks pypi.org)
 # make openapi      docs/openapi.yaml, the description of the API that a test compares
 # make format       put every file into the house format
@@ -11,7 +14,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve production static test admin format lint audit openapi
+.PHONY: serve production static test admin format lint audit openapi bench bench-train bench-bulk
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.installed
@@ -41,6 +44,15 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/bandit --quiet --recursive diagnosis ml_model pneumonia_site benchmarks --exclude '*/tests/*'
 	$(BIN)/mypy
 	$(BIN)/python manage.py makemigrations --check --dry-run
+
+bench: $(VENV)/.installed-dev static
+	$(BIN)/python benchmarks/side_by_side.py
+
+bench-train: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/training.py
+
+bench-bulk: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/bulk.py
 
 audit: $(VENV)/.installed-dev
 	$(BIN)/pip-audit --strict --requirement requirements.txt
