@@ -63,7 +63,7 @@ def run(folder: Path, output: Path, count: int, jobs: int) -> tuple[list[float],
     """Pictures a second in each quarter, and megabytes at its end."""
     command = [sys.executable, "manage.py", "predict_images", folder, "--output", output, "--jobs", jobs]
     rates, megabytes = [], []
-    with subprocess.Popen([*map(str, command)], cwd=repository.ROOT, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen([*map(str, command)], cwd=repository.ROOT, stderr=subprocess.DEVNULL) as process:  # nosec B603
         watched = psutil.Process(process.pid)
         while not rows_in(output) and process.poll() is None:
             time.sleep(0.01)
