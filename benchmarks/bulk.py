@@ -70,7 +70,7 @@ def run(folder: Path, output: Path, count: int, jobs: int) -> tuple[list[float],
         before, memory, started = 0, 0.0, time.perf_counter()
         for quarter in range(1, 5):
             while (rows := rows_in(output)) < quarter * count // 4 - jobs and process.poll() is None:
-                time.sleep(0.1)
+                time.sleep(0.5)
                 if process.poll() is None:
                     memory = watched.memory_full_info().pss / 1e6
             now = time.perf_counter()
