@@ -3,6 +3,9 @@
 # make test         lint, types, architecture and every test
 # make torture      the production server while everything around it fails; writes benchmarks/FAULTS.md
 # make admin        an account for the admin pages
+# make bench        serving beside a Flask yardstick and the bare limit; needs wrk
+# make bench-train  training beside Keras' ImageDataGenerator
+# make bench-bulk   20,000 files through predict_images
 # make audit        known weaknesses of the pinned packages (asks pypi.org)
 # make openapi      docs/openapi.yaml, the description of the API that a test compares
 # make messages     the sentences to translate, after any was written or changed (docs/translations.md)
@@ -13,7 +16,7 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve production static test torture admin format lint audit openapi messages
+.PHONY: serve production static test torture admin format lint audit openapi messages bench bench-train bench-bulk
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.installed
@@ -46,6 +49,15 @@ lint: $(VENV)/.installed-dev
 
 torture: $(VENV)/.installed-dev static
 	$(BIN)/python benchmarks/torture.py
+
+bench: $(VENV)/.installed-dev static
+	$(BIN)/python benchmarks/side_by_side.py
+
+bench-train: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/training.py
+
+bench-bulk: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/bulk.py
 
 audit: $(VENV)/.installed-dev
 	$(BIN)/pip-audit --strict --requirement requirements.txt

@@ -193,6 +193,8 @@ def main() -> None:
                     for connections in CONNECTIONS:
                         with Memory(server.process) as memory:
                             seen = load(server.url, connections, options.seconds, path, bearer)
+                        if not seen.rate:
+                            raise SystemExit(f"No answer in {options.seconds} s: the machine is too busy to measure.")
                         for figure, value in seen._asdict().items():
                             figures[f"{name} {figure} {connections}"].append(value)
                         answers += seen.rate * options.seconds

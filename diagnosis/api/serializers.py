@@ -1,5 +1,6 @@
 """Form fields -> values, and rows -> JSON."""
 
+import copy
 import datetime
 from typing import Any
 
@@ -94,6 +95,7 @@ class PredictionSerializer(serializers.ModelSerializer):
     file_name = serializers.CharField(source="upload.original_name", read_only=True)
     sha256 = serializers.CharField(source="upload.sha256", read_only=True)
     notice = serializers.SerializerMethodField()
+    _made: dict[str, serializers.Field] = {}
 
     class Meta:
         model = Prediction
@@ -121,6 +123,12 @@ class PredictionSerializer(serializers.ModelSerializer):
             "notice",
         ]
         read_only_fields = fields
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        """Copies of what the model was asked for once: asking takes a millisecond, and every answer needs them."""
+        if not self._made:
+            self._made.update(super().get_fields())
+        return copy.deepcopy(self._made)
 
     @extend_schema_field({"type": ["string", "null"], "enum": [*inference.LABELS, None]})
     def get_prediction(self, prediction: Prediction) -> str | None:

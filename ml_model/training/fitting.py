@@ -61,12 +61,12 @@ def fit(train: PictureSet, validation: PictureSet, settings: Settings, work: Pat
     pictures, it goes on after the last finished epoch.
     """
     work = work / fingerprint(train, validation, settings)
-    _keep_freed_memory()
+    keep_freed_memory()
     keras.utils.set_random_seed(settings.seed)
     model = network.build(settings.size)
     if settings.pretrained:
         imagenet.load_into(model)
-    _freeze(model, settings.frozen_blocks)
+    freeze(model, settings.frozen_blocks)
     validation = with_augmented_copy(validation, settings.seed)
 
     members, history = {}, {}
@@ -103,24 +103,9 @@ def _fit_member(
     log, best, backup = work / "epochs.csv", work / "best.weights.h5", work / "backup"
     done = read_history(log)
     if len(done) < schedule.epochs:
-        pictures = keras.Input((settings.size, settings.size, 1))
         augment = augmentation.build(settings.seed, strong=member.name == "small")
-        trainer = keras.Model(pictures, member(augment(pictures)))
         steps = -(-len(train) // schedule.batch_size) * schedule.epochs
-        trainer.compile(
-            optimizer=keras.optimizers.AdamW(
-                keras.optimizers.schedules.CosineDecay(
-                    schedule.learning_rate / 10,
-                    steps - steps // 20,
-                    warmup_target=schedule.learning_rate,
-                    warmup_steps=steps // 20,
-                ),
-                weight_decay=settings.weight_decay,
-            ),
-            loss=keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
-            weighted_metrics=[keras.metrics.AUC(name="auc"), keras.metrics.BinaryAccuracy(name="accuracy")],
-            jit_compile=False,
-        )
+        trainer = compiled(member, augment, settings, learning_rate=schedule.learning_rate, steps=steps)
         trainer.fit(
             train.pictures,
             train.labels,
@@ -138,6 +123,29 @@ def _fit_member(
         done = read_history(log)
     member.load_weights(best)
     return done
+
+
+def compiled(
+    member: keras.Model, augment: keras.Sequential, settings: Settings, *, learning_rate: float, steps: int
+) -> keras.Model:
+    """`member` behind `augment`, ready for `fit`; float32 (batch, size, size, 1) of 0..255 -> probabilities.
+
+    learning_rate: the highest, after a twentieth of `steps`; it falls as a cosine from there.
+    """
+    pictures = keras.Input((settings.size, settings.size, 1))
+    trainer = keras.Model(pictures, member(augment(pictures)))
+    trainer.compile(
+        optimizer=keras.optimizers.AdamW(
+            keras.optimizers.schedules.CosineDecay(
+                learning_rate / 10, steps - steps // 20, warmup_target=learning_rate, warmup_steps=steps // 20
+            ),
+            weight_decay=settings.weight_decay,
+        ),
+        loss=keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
+        weighted_metrics=[keras.metrics.AUC(name="auc"), keras.metrics.BinaryAccuracy(name="accuracy")],
+        jit_compile=False,
+    )
+    return trainer
 
 
 def _join(model: keras.Model, members: dict[str, keras.Model], validation: PictureSet) -> None:
@@ -214,14 +222,15 @@ def with_augmented_copy(pictures: PictureSet, seed: int) -> PictureSet:
     )
 
 
-def _freeze(model: keras.Model, blocks: int) -> None:
+def freeze(model: keras.Model, blocks: int) -> None:
+    """Leave stem and first `blocks` of the pretrained trunk as they are."""
     names = ("stem", *(f"block{index}_" for index in range(blocks)))
     for layer in model.layers:
         if blocks and layer.name.startswith(names):
             layer.trainable = False
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Ask glibc to keep large freed blocks instead of handing each back to the kernel.
 
     Activations are allocated and freed at every step; the page faults cost a third of
