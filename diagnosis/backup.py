@@ -114,12 +114,13 @@ def _put_files(archive: zipfile.ZipFile, copied: sqlite3.Connection) -> Backup:
                     shutil.copyfileobj(source, target, 1 << 20)
             files += len(opened)
     with copied:
-        for table, condition in (
-            ("diagnosis_review", "prediction_id IN (SELECT id FROM diagnosis_prediction WHERE upload_id = ?)"),
-            ("diagnosis_prediction", "upload_id = ?"),
-            ("diagnosis_upload", "id = ?"),
+        for statement in (
+            "DELETE FROM diagnosis_review WHERE prediction_id IN "
+            "(SELECT id FROM diagnosis_prediction WHERE upload_id = ?)",
+            "DELETE FROM diagnosis_prediction WHERE upload_id = ?",
+            "DELETE FROM diagnosis_upload WHERE id = ?",
         ):
-            copied.executemany(f"DELETE FROM {table} WHERE {condition}", gone)  # noqa: S608
+            copied.executemany(statement, gone)
     return Backup(
         made=timezone.now().isoformat(timespec="seconds"),
         uploads=copied.execute("SELECT count(*) FROM diagnosis_upload").fetchone()[0],
