@@ -4,6 +4,7 @@ Read by gunicorn, never imported by the site. docs/deploy.md tells of systemd an
 measurements behind the numbers.
 """
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -50,13 +51,15 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 
 # --- Metrics ----------------------------------------------------------------------------
 
-# Workers count in files here, so that whichever is asked for /metrics tells of all. The variable is set before
-# anything that counts is imported, and stays while this file is read again: then the counts go on.
+# Workers count in files here, so that whichever is asked for /metrics tells of all. In memory: a write into a
+# mapped file on a full disk would kill the worker. The variable is set before anything that counts is imported, and
+# stays while this file is read again: then the counts go on.
 if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     sys.path.insert(0, chdir)
     from django.conf import settings
 
-    counts = Path(settings.VAR_DIR) / "metrics"
+    site = hashlib.sha256(str(settings.VAR_DIR).encode()).hexdigest()[:12]
+    counts = Path(worker_tmp_dir or settings.VAR_DIR) / f"pneumonia-site-metrics-{os.getuid()}-{site}"
     shutil.rmtree(counts, ignore_errors=True)
     counts.mkdir(mode=0o700)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counts)
@@ -137,3 +140,8 @@ def child_exit(server: Any, worker: Any) -> None:
         metrics.worker_gone(worker.pid)
     except Exception:  # a full disk, say, must not end the server
         server.log.exception("What worker %s counted is lost", worker.pid)
+
+
+def on_exit(server: Any) -> None:
+    """Give the memory back in which workers counted."""
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)

@@ -65,11 +65,13 @@ def figure(address: str, name: str) -> float:
 
 
 def workers(process: subprocess.Popen) -> list[int]:
-    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        ["pgrep", "-P", str(process.pid), "-f", "gunicorn"], capture_output=True, text=True, check=False
+    )
     return [int(pid) for pid in found.stdout.split()]
 
 
-@pytest.mark.skipif(not shutil.which("pgrep"), reason="needs pgrep")
+@pytest.mark.skipif(not shutil.which("pgrep") or not Path("/dev/shm").is_dir(), reason="needs pgrep and /dev/shm")
 def test_every_worker_counts_and_none_is_lost_with_it(server, xray, tmp_path):
     address, process = server
     for _ in range(6):  # each on a connection of its own, so that both workers get some
@@ -89,10 +91,18 @@ def test_every_worker_counts_and_none_is_lost_with_it(server, xray, tmp_path):
         with socket.create_connection((host, int(port))) as connection:
             connection.sendall(bad)
             assert b" 400 " in connection.recv(100)
-    left = {path.name for path in Path(tmp_path / "metrics").glob("*.db")}
+    (folder,) = (
+        path
+        for path in Path("/dev/shm").glob("pneumonia-site-metrics-*")
+        if (path / f"histogram_{process.pid}.db").exists()
+    )
+    left = {path.name for path in folder.glob("*.db")}
     assert not {f"{kind}_{pid}.db" for kind in ("counter", "histogram") for pid in first} & left
     assert {"counter_gone.db", "histogram_gone.db"} <= left
     said = (tmp_path / "log").read_text()
     assert "Jane" not in said
+    process.terminate()
+    process.wait(30)
+    assert not folder.exists(), "and the memory is given back"
     assert '"logger": "gunicorn.error", "message": "Invalid request from' in said
     assert "was sent" in said, "and of a killed worker it is told"
