@@ -1,7 +1,7 @@
 """How a browser wants the site: its theme and its language, kept in cookies, and the words that scripts show."""
 
 from django.conf import settings
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import override
 from django.utils.translation.trans_real import DjangoTranslation
@@ -45,13 +45,13 @@ class _Words(JavaScriptCatalog):
     """The translations that scripts need, without those of other applications."""
 
     def get(self, request: HttpRequest, language: str) -> HttpResponse:
-        self.translation = DjangoTranslation(language, domain="djangojs", localedirs=settings.LOCALE_PATHS)
+        self.translation = DjangoTranslation(language, domain="djangojs", localedirs=list(map(str, settings.LOCALE_PATHS)))
         return self.render_to_response({**self.get_context_data(), "formats": {}})
 
 
 @require_safe
 @cache_control(public=True, max_age=3600)
-def words(request: HttpRequest, language: str) -> HttpResponse:
+def words(request: HttpRequest, language: str) -> HttpResponseBase:
     """`gettext` and `ngettext` for scripts, in a language that the address names."""
     if language not in dict(settings.LANGUAGES):
         raise Http404

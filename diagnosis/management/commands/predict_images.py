@@ -86,7 +86,7 @@ def _classify(path: Path) -> Row:
             "rejected",
             model_version=finding.model_version,
             chest_xray_score=score,
-            error=inference.NOT_A_CHEST_XRAY,
+            error=str(inference.NOT_A_CHEST_XRAY),
         )
     return Row(
         str(path),
