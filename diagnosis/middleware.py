@@ -1,15 +1,78 @@
-"""What is refused before a request is read, and how refusals are told."""
+"""What happens to a request before its view: it gets an id, is counted, and may be answered or refused at once.
 
+And what is told when the machine fails.
+"""
+
+import logging
+import time
 from collections.abc import Callable
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
+from diagnosis import logs, metrics
 from diagnosis.api import problems
+from diagnosis.probes import PROBES
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[HttpRequest], HttpResponse]
+
+
+def tell_of_requests(get_response: Handler) -> Handler:
+    """Give each request an id, which its answer carries as X-Request-ID; log it in one line, and count it.
+
+    The line names the view and not the address, where people's searches and keys of passwords stand.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        start = time.perf_counter()
+        with logs.answering(request.headers.get("X-Request-ID", "")) as request_id:
+            request.request_id = request_id  # type: ignore[attr-defined]
+            response = get_response(request)
+            seconds = time.perf_counter() - start
+            response.headers["X-Request-ID"] = request_id
+            view, status = _view(request), response.status_code
+            metrics.request_answered(view, request.method, status, seconds)
+            if status >= 400 or view not in _QUIET:
+                told = {"method": request.method, "view": view, "status": status, "milliseconds": round(seconds * 1000)}
+                level = logging.WARNING if status >= 500 else logging.INFO
+                logger.log(level, "%(method)s %(view)s: %(status)d in %(milliseconds)d ms", told, extra=told)
+        return response
+
+    return middleware
+
+
+# Asked for all the time, and telling nothing as long as all is well.
+_QUIET = {"static", *(path.strip("/") for path in PROBES)}
+
+
+def _view(request: HttpRequest) -> str:
+    """The name of the address, of which there are few; "none" for one that there is not."""
+    if request.path_info in PROBES:
+        return request.path_info.strip("/")
+    if request.resolver_match:
+        return request.resolver_match.view_name
+    return "static" if request.path_info.startswith(settings.STATIC_URL) else "none"
+
+
+def answer_probes(get_response: Handler) -> Handler:
+    """Answer what load balancers and Prometheus ask, whatever host they name and whether they use HTTPS."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        return PROBES.get(request.path_info, get_response)(request)
+
+    return middleware
+
 
 # What a multipart body holds besides the files; other forms have no more.
 _ENVELOPE = 1_000_000
+
+
+def largest_body(path: str) -> float:
+    """How many bytes the body of a request to this address may have."""
+    return _files(path) * settings.MAX_UPLOAD_MB * 1_000_000 + _ENVELOPE
 
 
 def _files(path: str) -> int:
@@ -22,15 +85,18 @@ def _files(path: str) -> int:
     return 0
 
 
-def limit_request_size(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
-    """Answer 413 to a body that announces more than the files it may carry, without receiving it."""
+def limit_request_size(get_response: Handler) -> Handler:
+    """Answer 413 to a body that announces more than the files it may carry, without receiving it, and 411 to one
+    that does not tell its length, which Django would take for none."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         try:
             announced = int(request.META.get("CONTENT_LENGTH") or 0)
         except ValueError:
             announced = 0
-        if announced <= _files(request.path_info) * settings.MAX_UPLOAD_MB * 1_000_000 + _ENVELOPE:
+        if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
+            return problems.length_required()
+        if announced <= largest_body(request.path_info):
             return get_response(request)
         if problems.is_api(request):
             return problems.too_large()
@@ -39,7 +105,7 @@ def limit_request_size(get_response: Callable[[HttpRequest], HttpResponse]) -> C
     return middleware
 
 
-def explain_wrong_method(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+def explain_wrong_method(get_response: Handler) -> Handler:
     """Give 405 a page, where Django sends nothing: somebody opened an address that a form is sent to."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
@@ -51,3 +117,16 @@ def explain_wrong_method(get_response: Callable[[HttpRequest], HttpResponse]) ->
         return page
 
     return middleware
+
+
+class FaultsOfTheMachine:
+    """Answers 507 or 503 where a view fails since nothing can be stored; problems.server_error does so elsewhere."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        return problems.of_the_machine(request, error)

@@ -1,6 +1,7 @@
 """What is kept: uploads and the predictions made of them. The database refuses what cannot be true."""
 
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
@@ -94,6 +95,34 @@ class Upload(models.Model):
         return self.original_name
 
 
+class Hint(models.TextChoices):
+    """What may be wrong with a picture: a code for programs and a sentence for people. See ml_model.quality."""
+
+    INVERTED = "inverted", _("The picture is a negative. It was turned before the analysis.")
+    TOO_DARK = "too_dark", _("The picture is very dark. Export it again with a brighter window.")
+    TOO_BRIGHT = "too_bright", _("The picture is very bright. Export it again with a darker window.")
+    LOW_CONTRAST = "low_contrast", _("The picture has little contrast. Export it again with a narrower window.")
+    LOW_RESOLUTION = (
+        "low_resolution",
+        _("The picture has few pixels, and fine detail is lost. Send it at its full size."),
+    )
+    BORDERS = "borders", _("Wide bars surround the picture, so the chest is small in it. Crop them away.")
+    CUT_OFF = "cut_off", _("The chest may not be whole or not be upright. Send the whole frontal picture.")
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """A named threshold, 0..1, and whether it is the one that decided."""
+
+    name: str
+    threshold: float
+    decided: bool
+
+    @property
+    def title(self) -> str:
+        return str(OPERATING_POINTS.get(self.name, self.name))
+
+
 class Prediction(models.Model):
     """What one version of the network said of one upload. Never changed afterwards.
 
@@ -122,6 +151,12 @@ class Prediction(models.Model):
         help_text=_("The probability lies between the thresholds of the operating points."),
     )
     operating_point = models.CharField(_("operating point"), max_length=32)
+    thresholds = models.JSONField(
+        _("thresholds"),
+        default=dict,
+        blank=True,
+        help_text=_("Of every operating point of the model, by name; empty where they were not kept yet."),
+    )
     chest_xray_score = models.FloatField(
         _("chest X-ray score"),
         null=True,
@@ -129,6 +164,9 @@ class Prediction(models.Model):
     )
     inverted = models.BooleanField(
         _("inverted"), default=False, help_text=_("The picture was a negative and was turned before the analysis.")
+    )
+    quality = models.JSONField(
+        _("picture quality"), default=list, blank=True, help_text=_("Codes of what may be wrong with the picture.")
     )
     model_version = models.CharField(_("model version"), max_length=64)
     heatmap = models.FileField(_("heatmap"), upload_to=stored_file, blank=True)
@@ -145,6 +183,11 @@ class Prediction(models.Model):
             # The worklist by model version, and which versions there are to choose from; and by probability.
             models.Index(fields=["model_version", "-created", "-id"], name="prediction_newest_by_model"),
             models.Index(fields=["probability", "id"], name="prediction_by_probability"),
+            # All that the dashboard counts, so that it reads this index alone.
+            models.Index(
+                fields=["created", "status", "label", "uncertain", "model_version", "probability"],
+                name="prediction_counted",
+            ),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(probability__range=(0, 1)), name="prediction_probability_in_0_1"),
@@ -191,6 +234,28 @@ class Prediction(models.Model):
     @property
     def threshold_percent(self) -> float:
         return 100 * self.threshold
+
+    @property
+    def operating_points(self) -> list["OperatingPoint"]:
+        """Of the model that answered, the lowest threshold first; the one that decided alone where only it was kept."""
+        return sorted(
+            (
+                OperatingPoint(name, threshold, name == self.operating_point)
+                for name, threshold in (self.thresholds or {self.operating_point: self.threshold}).items()
+            ),
+            key=lambda point: point.threshold,
+        )
+
+    @property
+    def decided_at(self) -> "OperatingPoint":
+        """The operating point whose threshold gave the label."""
+        return OperatingPoint(self.operating_point, self.threshold, True)
+
+    @property
+    def hints(self) -> list["Hint"]:
+        """What may be wrong with the picture."""
+        codes = [*([Hint.INVERTED] if self.inverted else []), *self.quality]
+        return [Hint(code) for code in codes if code in Hint.values]
 
     @property
     def measured(self) -> dict[str, Any] | None:
@@ -324,6 +389,7 @@ class ApiToken(AbstractAuthToken):
         return self.name
 
 
+OPERATING_POINTS = {"balanced": _("Balanced"), "screening": _("Screening")}
 UNCERTAIN = _("uncertain: the operating points disagree")
 ABOVE = _("just above the threshold"), _("above the threshold"), _("far above the threshold")
 BELOW = _("just below the threshold"), _("below the threshold"), _("far below the threshold")

@@ -58,6 +58,7 @@ def _sentences(prediction: Prediction) -> Iterator[str]:
             "This does not look like a frontal chest X-ray. "
             "The network knows nothing else, so it gave no answer and there is no heatmap."
         )
+        yield from _hints(prediction)
         return
     if prediction.is_forced:
         yield _(
@@ -77,8 +78,12 @@ def _sentences(prediction: Prediction) -> Iterator[str]:
     }
     if not prediction.uncertain:
         yield _("So this picture lies %(certainty)s.") % {"certainty": prediction.certainty}
-    if prediction.inverted:
-        yield _("The picture is a negative. It was turned before the analysis.")
+    yield from _hints(prediction)
+
+
+def _hints(prediction: Prediction) -> Iterator[str]:
+    if prediction.hints:
+        yield " ".join(str(hint.label) for hint in prediction.hints)
 
 
 def _facts(prediction: Prediction) -> Iterator[tuple[str, str]]:
@@ -91,6 +96,8 @@ def _facts(prediction: Prediction) -> Iterator[tuple[str, str]]:
         yield _("Probability of pneumonia"), figures.probability(prediction.probability)
         at = {"name": words.named(prediction.operating_point), "threshold": figures.percent(prediction.threshold)}
         yield _("Operating point"), _("%(name)s, threshold %(threshold)s") % at
+        if others := [point for point in prediction.operating_points if not point.decided]:
+            yield _("Other thresholds"), ", ".join(f"{at.name} {figures.percent(at.threshold)}" for at in others)
         if measured := prediction.measured:
             yield _("Sensitivity"), figures.interval(measured["sensitivity"])
             yield _("Specificity"), figures.interval(measured["specificity"])
@@ -130,7 +137,9 @@ def pdf(prediction: Prediction) -> bytes:
     sheet.text(said.answer, size=24, bold=True)
     sheet.space(2)
     for sentence in said.sentences:
-        sheet.text(sentence)
+        sheet.text(sentence, most_lines=8)
+    # Each hint takes about a line more than the longest report has room for.
+    sheet.picture_height -= 15 * max(len(prediction.hints) - 1, 0)
     sheet.space(8)
     with prediction.upload.file.open() as file:
         xray = inference.printable_jpeg(file.read())
@@ -170,7 +179,7 @@ class _Sheet:
     """One A4 page, written from top to bottom."""
 
     margin = 50.0
-    picture_height = 210.0
+    picture_height = 195.0
 
     def __init__(self, title: str):
         from reportlab.lib.pagesizes import A4

@@ -37,6 +37,12 @@ def with_reading(predictions: QuerySet[Prediction]) -> QuerySet[Any]:
     return predictions.annotate(reading=Subquery(latest.values("reading")[:1]))
 
 
+def that_hold() -> QuerySet[Review]:
+    """The latest reading of each prediction that has any."""
+    later = Review.objects.filter(prediction=OuterRef("prediction"), id__gt=OuterRef("id"))
+    return Review.objects.filter(~Exists(later))
+
+
 def latest_of_each_reviewer() -> QuerySet[Review]:
     """The readings that their own writers have not superseded."""
     later = Review.objects.filter(

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import hashlib
+import itertools
 import json
 import logging
 import shutil
@@ -16,13 +17,12 @@ from typing import IO
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
-from django.db import IntegrityError, transaction
-from django.db.models import Count, Model, QuerySet
+from django.db import IntegrityError, OperationalError, transaction
+from django.db.models import Model, QuerySet
 from django.db.models.fields.files import FieldFile
-from django.db.models.functions import TruncDate
 from django.utils import timezone
 
-from diagnosis import access, audit, inference
+from diagnosis import access, audit, faults, inference, metrics
 from diagnosis.models import Prediction, Upload
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,18 @@ logger = logging.getLogger(__name__)
 class KeyReused(Exception):
     """The idempotency key came before, with another request. `str()` is a sentence for the sender."""
 
+    code = "idempotency_key_reused"
 
+
+class NotStored(Exception):
+    """The machine could not keep a picture; nothing of it was kept. `fault` tells why."""
+
+    def __init__(self, fault: faults.Fault):
+        super().__init__(fault.detail)
+        self.fault, self.code = fault, fault.code
+
+
+@metrics.counting_failures()
 def diagnose(
     *,
     file: File,
@@ -49,7 +60,7 @@ def diagnose(
     an answer even to what is no frontal chest X-ray. Without it such a picture is kept as
     `rejected`. idempotency_key: the same sender's second request under the same key gets the
     first one's prediction, and nothing is stored again. Raises inference.PictureError for a bad
-    file, inference.Unavailable without a classifier and KeyReused.
+    file, inference.Unavailable without a classifier, KeyReused, and NotStored.
     """
     inference.limits().check_bytes(file.size)  # before reading it into memory
     data = file.read()
@@ -99,11 +110,12 @@ def _answered(sender: access.Person, idempotency_key: str, request_digest: str) 
     return upload.predictions.order_by("created", "id").first()
 
 
+@metrics.counting_failures()
 def analyse_all_the_same(rejected: Prediction, *, by: access.Person) -> Prediction:
     """Analyse a rejected picture again, whatever it shows: a further prediction of the same upload, `forced`.
 
     Should the served model take it for a chest X-ray, the new prediction is an ordinary one.
-    Raises inference.Unavailable without a classifier.
+    Raises inference.Unavailable without a classifier, and NotStored.
     """
     upload = rejected.upload
     with upload.file.open() as file:
@@ -131,8 +143,10 @@ def _prediction(upload: Upload, finding: inference.Finding, *, force: bool) -> P
         threshold=finding.threshold,
         uncertain=answered and finding.uncertain,
         operating_point=finding.operating_point,
+        thresholds=finding.thresholds,
         chest_xray_score=finding.chest_xray_score,
         inverted=finding.inverted,
+        quality=list(finding.hints),
         model_version=finding.model_version,
         milliseconds=finding.milliseconds,
     )
@@ -143,17 +157,28 @@ def _heatmap_file(prediction: Prediction, finding: inference.Finding) -> list[tu
 
 
 def _store(files: list[tuple[FieldFile, str, bytes]], rows: list[Model], *, by: access.Person) -> None:
-    """Write `files` and insert `rows`; a failure leaves none of them."""
+    """Write `files` and insert `rows`; a failure leaves none of them. Raises NotStored where the machine failed."""
+    # Also those that a full disk lets begin and not end, whose field never learns its name.
+    names = [field.field.generate_filename(field.instance, file_name) for field, file_name, _ in files]
     try:
         for field, file_name, content in files:
             field.save(file_name, ContentFile(content), save=False)
         with transaction.atomic():
             for row in rows:
                 row.save(force_insert=True)
-            audit.record(by, audit.Action.MADE, [row for row in rows if isinstance(row, Prediction)])
-    except BaseException:
-        _delete_files(field.name for field, _, _ in files)
+            audit.record(by, audit.Action.MADE, made := [row for row in rows if isinstance(row, Prediction)])
+    except BaseException as error:
+        fault = faults.fault_of(error)
+        # A database that is lost while it commits may have kept the rows: `sweep` finds out later.
+        if not isinstance(error, OperationalError) or fault == faults.FULL:
+            _delete_files(names)
+        if fault:
+            logger.error("A picture was not stored: %s", error)
+            faults.let_go_of_database()
+            raise NotStored(fault) from error
         raise
+    for prediction in made:
+        metrics.prediction_stored(prediction.label, prediction.status, prediction.model_version)
 
 
 def earlier_results(prediction: Prediction) -> QuerySet[Prediction]:
@@ -170,38 +195,6 @@ def adopt(visitor: access.Person, user: User) -> int:
     with transaction.atomic():
         # A key may be in use on both sides; it has done its work.
         return uploads.update(owner=user, visitor=None, idempotency_key="", request_digest="")
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """Counts of what a person may see. by_...: value -> predictions; by_day: the last 30 days that had any."""
-
-    predictions: int
-    uploads: int
-    uncertain: int
-    by_label: dict[str, int]
-    by_status: dict[str, int]
-    by_model_version: dict[str, int]
-    by_day: dict[str, int]
-
-
-def statistics(person: access.Person) -> Statistics:
-    """Count what `person` may see."""
-    predictions = access.visible_to(person).order_by()
-
-    def counts(rows: QuerySet[Prediction], column: str) -> dict[str, int]:
-        return {str(value): count for value, count in rows.values_list(column).annotate(Count("pk")).order_by(column)}
-
-    recent = predictions.filter(created__gte=timezone.now() - datetime.timedelta(days=30))
-    return Statistics(
-        predictions=predictions.count(),
-        uploads=predictions.values("upload").distinct().count(),
-        uncertain=predictions.filter(uncertain=True).count(),
-        by_label=counts(predictions.exclude(label=""), "label"),
-        by_status=counts(predictions, "status"),
-        by_model_version=counts(predictions, "model_version"),
-        by_day=counts(recent.annotate(day=TruncDate("created")), "day"),
-    )
 
 
 def everything_of(user: User) -> IO[bytes]:
@@ -229,6 +222,8 @@ def everything_of(user: User) -> IO[bytes]:
                     "probability": prediction.probability,
                     "threshold": prediction.threshold,
                     "operating_point": prediction.operating_point,
+                    "thresholds": prediction.thresholds,
+                    "hints": [hint.value for hint in prediction.hints],
                     "model_version": prediction.model_version,
                     "readings": [
                         {"reading": review.reading, "note": review.note, "created": review.created.isoformat()}
@@ -261,7 +256,7 @@ def delete(uploads: Iterable[Upload], *, by: access.Person | str) -> int:
 
     by: who deletes, or the name of a command. The rows go first, in one transaction: should
     the process die in between, a file without a row is left, which nobody can reach and
-    `purge` finds, and never a row without its file.
+    `sweep` finds, and never a row without its file.
     """
     keys = [upload.pk for upload in uploads]
     with transaction.atomic():
@@ -291,35 +286,61 @@ def purge(older_than: datetime.timedelta, *, dry_run: bool = False) -> Purged:
     if not dry_run:
         while batch := list(old[:BATCH]):
             delete(batch, by="purge")
-    strays = [name for name in _stray_files() if default_storage.get_modified_time(name) < before]
-    if not dry_run:
-        _delete_files(strays)
-    return Purged(uploads, len(strays))
+    return Purged(uploads, sweep(older_than, dry_run=dry_run))
 
 
 BATCH = 500
 
+IN_FLIGHT = datetime.timedelta(hours=1)
+"""Longer than any request takes between writing its files and its rows."""
+
+
+def sweep(older_than: datetime.timedelta = IN_FLIGHT, *, dry_run: bool = False) -> int:
+    """Delete stored files as old that no row tells of, and return how many.
+
+    They are what a process leaves that dies between writing files and rows, or between deleting rows and files.
+    A younger one may belong to a request in flight, whose rows are about to come.
+    """
+    before = timezone.now() - older_than
+    strays = [name for name in _stray_files() if _is_older(name, before)]
+    if not dry_run:
+        _delete_files(strays)
+    return len(strays)
+
+
+def _is_older(name: str, moment: datetime.datetime) -> bool:
+    try:
+        return default_storage.get_modified_time(name) <= moment
+    except FileNotFoundError:  # deleted meanwhile
+        return False
+
 
 def _stray_files() -> Iterator[str]:
-    """Stored files that no row tells of: what a crash between writing files and rows leaves."""
     for model, fields in ((Upload, ("file", "thumbnail")), (Prediction, ("heatmap",))):
-        for folder in _folders(f"{model._meta.model_name}s", depth=2):
-            try:
-                key = uuid.UUID(folder.rpartition("/")[2])
-            except ValueError:
-                continue  # not a folder of ours
-            row = model.objects.filter(pk=key).values_list(*fields).first()
-            yield from (
-                name for file in default_storage.listdir(folder)[1] if (name := f"{folder}/{file}") not in (row or ())
-            )
+        folders = _folders(f"{model._meta.model_name}s", depth=2)
+        while some := dict(itertools.islice(folders, BATCH)):
+            # Files before rows: whoever commits in between has all of them told.
+            files = [f"{folder}/{file}" for folder in some.values() for file in _listed(folder)[1]]
+            rows = model.objects.filter(pk__in=some).values_list(*fields)
+            told = {name for row in rows for name in row}
+            yield from (name for name in files if name not in told)
 
 
-def _folders(root: str, depth: int) -> Iterator[str]:
-    if depth == 0:
-        yield root
-    elif default_storage.exists(root):
-        for name in default_storage.listdir(root)[0]:
+def _folders(root: str, depth: int) -> Iterator[tuple[uuid.UUID, str]]:
+    """The folder of each row, by the row's key."""
+    for name in _listed(root)[0]:
+        if depth > 1:
             yield from _folders(f"{root}/{name}", depth - 1)
+        else:
+            with contextlib.suppress(ValueError):  # not a folder of ours
+                yield uuid.UUID(name), f"{root}/{name}"
+
+
+def _listed(folder: str) -> tuple[list[str], list[str]]:
+    try:
+        return default_storage.listdir(folder)
+    except FileNotFoundError:
+        return [], []
 
 
 def _delete_files(names: Iterable[str | None]) -> None:

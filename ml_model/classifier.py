@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from ml_model import bundle, images, phantom, preprocessing
+from ml_model import bundle, images, phantom, preprocessing, quality
 
 GOLDEN_TOLERANCE = 0.01
 """How far a golden probability may be off: processors round differently, a wrong network is far off."""
@@ -36,8 +36,10 @@ class Finding:
 
     accepted: whether the gate takes it for a frontal chest X-ray; if not, the rest means
     nothing. uncertain: the operating points disagree, since the probability lies between
-    their thresholds. inverted: it was a negative, and was turned before the analysis.
-    picture: as decoded, maybe at reduced size. milliseconds: decoding and network.
+    their thresholds. thresholds: of every operating point, by name. inverted: it was a negative,
+    and was turned before the analysis. hints: what may be wrong with the picture, of quality.CODES.
+    picture: as decoded, maybe at reduced size. milliseconds: decoding and network;
+    decode_milliseconds: decoding alone.
     """
 
     probability: float
@@ -46,11 +48,14 @@ class Finding:
     accepted: bool
     label: str
     threshold: float
+    thresholds: dict[str, float]
     uncertain: bool
     inverted: bool
+    hints: tuple[str, ...]
     operating_point: str
     model_version: str
     milliseconds: float
+    decode_milliseconds: float
     picture: images.Picture
 
 
@@ -99,11 +104,13 @@ class Classifier:
         Raises images.PictureError for a file that cannot be analysed, KeyError for an unknown operating point.
         """
         name = operating_point or self.card.default_operating_point
-        threshold = self.card.operating_points[name].threshold
+        thresholds = {point: at.threshold for point, at in self.card.operating_points.items()}
+        threshold = thresholds[name]
         start = time.perf_counter()
         picture = images.read(data, limits=limits, at_least=self.card.input_size)
+        decoded = time.perf_counter()
         output, inverted = self.classify(picture.grey)
-        above = [output.probability >= point.threshold for point in self.card.operating_points.values()]
+        above = [output.probability >= other for other in thresholds.values()]
         return Finding(
             probability=output.probability,
             activation_map=output.activation_map,
@@ -111,11 +118,14 @@ class Classifier:
             accepted=self.accepts(output),
             label=bundle.PNEUMONIA if output.probability >= threshold else bundle.NORMAL,
             threshold=threshold,
+            thresholds=thresholds,
             uncertain=any(above) and not all(above),
             inverted=inverted,
+            hints=quality.hints(picture, inverted=inverted),
             operating_point=name,
             model_version=self.version,
             milliseconds=(time.perf_counter() - start) * 1000,
+            decode_milliseconds=(decoded - start) * 1000,
             picture=picture,
         )
 

@@ -59,8 +59,6 @@ _START_OF_SCAN, _END = 0xDA, 0xD9
 _KEPT_BY_JPEG = {0xE0, 0xEE}
 """APP0 (JFIF: density) and APP14 (Adobe: how colours are coded)."""
 _MARKER = re.compile(rb"\xff++[^\x00\xff\xd0-\xd7]")
-# From the beginning of a run of 0xff alone: tried from each of its bytes, a long run would take hours.
-_NEXT_MARKER = re.compile(rb"(?<!\xff)" + _MARKER.pattern)
 
 
 def _jpeg(data: bytes, orientation: int) -> Iterator[bytes]:
@@ -84,11 +82,9 @@ def _jpeg(data: bytes, orientation: int) -> Iterator[bytes]:
         if not (0xE0 <= marker <= 0xEF or marker == 0xFE) or marker in _KEPT_BY_JPEG:
             yield data[start:position]
         if marker == _START_OF_SCAN:
-            following = _NEXT_MARKER.search(data, position)
-            if not following:
-                raise _Malformed
-            yield data[position : following.start()]
-            position = following.start()
+            end = images.end_of_scan(data, position)
+            yield data[position:end]
+            position = end
 
 
 # --- PNG: W3C recommendation, third edition -----------------------------------------------

@@ -1,13 +1,15 @@
 """Settings, read once from the environment (or a file .env), typed. .env.example lists each with one line.
 
-Nothing needs to be set in development. With DEBUG off, SECRET_KEY must be.
+Nothing needs to be set. Until ALLOWED_HOSTS is, a site with DEBUG off answers this machine alone.
 """
 
 import datetime
+import os
 import secrets
 from pathlib import Path
 
 import environ
+from django.core.exceptions import ImproperlyConfigured
 
 env = environ.FileAwareEnv()  # a secret may lie in a file, which SECRET_KEY_FILE names
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -22,22 +24,31 @@ VAR_DIR.mkdir(parents=True, exist_ok=True)
 DEBUG = env.bool("DEBUG", default=True)
 
 
-def development_key() -> str:
-    """A key of this checkout's own, kept so that a restart logs nobody out."""
-    path = VAR_DIR / "development_secret_key"
+def own_key() -> str:
+    """A key of this installation's own, kept so that a restart logs nobody out."""
+    path = VAR_DIR / "secret_key"
     if not path.exists():
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_urlsafe(50))
+        draft = VAR_DIR / f"secret_key.{os.getpid()}"
+        draft.touch(mode=0o600)
+        draft.write_text(secrets.token_urlsafe(50))
+        try:
+            os.link(draft, path)  # never over the one that another process has just made
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
     return path.read_text()
 
 
-SECRET_KEY = env.str("SECRET_KEY", default="") or (development_key() if DEBUG else env.str("SECRET_KEY"))
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"]) if DEBUG else env.list("ALLOWED_HOSTS")
+SECRET_KEY = env.str("SECRET_KEY", default="") or own_key()
+THIS_MACHINE = ["localhost", "127.0.0.1", "[::1]"]
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"] if DEBUG else THIS_MACHINE)
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
-# Where DEBUG is off, browsers are sent to HTTPS and told to stay there, and cookies travel over it alone.
-HTTPS = env.bool("HTTPS", default=not DEBUG)
+# Where others are served, browsers are sent to HTTPS and told to stay there, and cookies travel over it alone.
+HTTPS = env.bool("HTTPS", default=not DEBUG and ALLOWED_HOSTS != THIS_MACHINE)
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # load balancers ask without it
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 NUM_PROXIES = env.int("NUM_PROXIES", default=0)
 if NUM_PROXIES:
@@ -82,9 +93,11 @@ INSTALLED_APPS = [
     "drf_spectacular_sidecar",
 ]
 MIDDLEWARE = [
+    "diagnosis.middleware.tell_of_requests",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "diagnosis.middleware.answer_probes",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "diagnosis.middleware.limit_request_size",  # after the language, which its refusal is written in
@@ -95,6 +108,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
     "diagnosis.middleware.explain_wrong_method",
+    "diagnosis.middleware.FaultsOfTheMachine",
 ]
 ROOT_URLCONF = "pneumonia_site.urls"
 WSGI_APPLICATION = "pneumonia_site.wsgi.application"
@@ -145,11 +159,17 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         # Writers queue instead of failing, and readers do not wait for them.
         "transaction_mode": "IMMEDIATE",
-        "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+        "timeout": 20,  # seconds
+        # Foreign keys are on by Django. The file is not mapped into memory: where a disk fails, that kills the process.
+        # After a loss of power the last second of writing may be missing; the rest is whole.
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA journal_size_limit=67108864; "
+        "PRAGMA cache_size=-16000; PRAGMA temp_store=MEMORY;",
     }
     # Tests get a file too: threads of a test server cannot share a database in memory.
     DATABASES["default"]["TEST"] = {"NAME": VAR_DIR / "test.sqlite3"}
+# Connections of production stay open for a minute: opening one costs two milliseconds.
+DATABASES["default"].setdefault("CONN_MAX_AGE", 0 if DEBUG else 60)
+DATABASES["default"].setdefault("CONN_HEALTH_CHECKS", True)
 # Throttles count here. By default each process counts for itself.
 CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -161,7 +181,17 @@ FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o700
 
 STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-WHITENOISE_USE_FINDERS = True  # no collectstatic before the first start
+# `make static` collects them here, compressed and under names that tell their content; they belong to the checkout.
+STATIC_ROOT = BASE_DIR / "var" / "static"
+_AS_THEY_ARE, _HASHED = (
+    "django.contrib.staticfiles.storage.StaticFilesStorage",
+    "pneumonia_site.staticfiles.HashedFiles",
+)
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": _AS_THEY_ARE if DEBUG else "pneumonia_site.staticfiles.HashedFiles"},
+}
+WHITENOISE_USE_FINDERS = DEBUG or not (STATIC_ROOT / "staticfiles.json").exists()  # nothing must be collected
 WHITENOISE_ALLOW_ALL_ORIGINS = False  # nobody else needs them
 
 # --- Language and time ------------------------------------------------------------------
@@ -233,14 +263,29 @@ SPECTACULAR_SETTINGS = {
 
 IMPORT_EXPORT_ESCAPE_ILLEGAL_CHARS_ON_EXPORT = True  # a spreadsheet knows no control characters
 
-# --- Logging ----------------------------------------------------------------------------
+# --- Watching ---------------------------------------------------------------------------
 
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")  # empty: there is no /metrics
+
+LOG_FORMATS = {"line": "diagnosis.logs.Line", "json": "diagnosis.logs.Json"}
+LOG_FORMAT = env.str("LOG_FORMAT", default="line" if DEBUG else "json")
+if LOG_FORMAT not in LOG_FORMATS:
+    raise ImproperlyConfigured(f"The setting LOG_FORMAT is {LOG_FORMAT!r}; it must be one of {', '.join(LOG_FORMATS)}.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
-    # Django's own handler beside this one would say everything twice.
-    "loggers": {"axes": {"level": "WARNING"}, "django": {"handlers": []}},
+    "formatters": {"chosen": {"()": LOG_FORMATS[LOG_FORMAT]}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "chosen"},
+        "nowhere": {"class": "logging.NullHandler"},
+    },
+    "loggers": {
+        "axes": {"level": "WARNING"},
+        # Django's own handlers beside this one would say everything twice.
+        "django": {"handlers": []},
+        # Requests are told by diagnosis.middleware, in one line each and without their address.
+        "django.request": {"level": "ERROR"},
+        "django.server": {"handlers": ["nowhere"], "propagate": False},
+    },
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
 }

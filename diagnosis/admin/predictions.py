@@ -59,7 +59,7 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
     export_formats = export.FORMATS
     export_form_class = ExportForm
     fieldsets = [
-        (None, {"fields": ["pictures", "answer", "percent", "in_words", "status", "inverted", "readings"]}),
+        (None, {"fields": ["pictures", "answer", "percent", "in_words", "status", "picture_hints", "readings"]}),
         (_("Model"), {"fields": ["model_version", "operating_point", "threshold", "chest_xray_score", "duration"]}),
         (_("Upload"), {"fields": ["file_name", "owner", "pixels", "bytes", "sha256", "created", "id"]}),
     ]
@@ -184,6 +184,10 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
     @admin.display(description=_("reading"), ordering="reading")
     def latest_reading(self, prediction: Any) -> str:
         return str(Review.Reading(prediction.reading).label) if prediction.reading else ""
+
+    @admin.display(description=_("hints"))
+    def picture_hints(self, prediction: Prediction) -> str:
+        return " ".join(str(hint.label) for hint in prediction.hints)
 
     @admin.display(description=_("readings"))
     def readings(self, prediction: Prediction) -> str:

@@ -1,6 +1,8 @@
 """Errors of the API in one shape: RFC 9457 problem details, with a short `code` for programs."""
 
+import logging
 import math
+import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -8,7 +10,8 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
-from django.template import loader
+from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.urls import resolve
 from django.utils import formats, translation
 from django.utils.text import format_lazy
@@ -20,10 +23,12 @@ from rest_framework import exceptions
 from rest_framework.parsers import MultiPartParser
 from rest_framework.views import set_rollback
 
-from diagnosis import inference, services
+from diagnosis import faults, inference, logs, services
 from diagnosis.api.schema import CONTENT_TYPE
 from diagnosis.models import Prediction
 from diagnosis.web import preferences
+
+logger = logging.getLogger(__name__)
 
 
 class NoFile(exceptions.APIException):
@@ -56,7 +61,7 @@ class NotAnalysed(exceptions.APIException):
     )
 
 
-OF_A_FILE = (inference.PictureError, inference.Unavailable, NotAChestXray, services.KeyReused)
+OF_A_FILE = (inference.PictureError, inference.Unavailable, NotAChestXray, services.KeyReused, services.NotStored)
 """What goes wrong with one file of several."""
 
 LONGEST_KEY = 200
@@ -114,9 +119,13 @@ def or_page(status: int, code: str, detail: Any, page: Callable[..., HttpRespons
 
 
 def _server_error_page(request: HttpRequest) -> HttpResponse:
-    """Made without the context that other pages have, since the database may be what is broken."""
-    page = loader.get_template("500.html").render({"theme": preferences.theme_of(request)})
-    return HttpResponse(page, status=500)
+    """Made without the context of other pages, since the database may be what is broken."""
+    return HttpResponse(render_to_string("500.html", _bare_context(request)), status=500)
+
+
+def _bare_context(request: HttpRequest) -> dict[str, str]:
+    """What a page shows that is made when anything may fail, with the id under which the log tells of it."""
+    return {"theme": preferences.theme_of(request), "request_id": logs.request_id()}
 
 
 BAD_REQUEST = gettext_lazy("The request was refused: it has too many fields or files, or a field that is too long.")
@@ -125,12 +134,34 @@ NOT_FOUND = gettext_lazy("There is nothing here that you may see.")
 bad_request = or_page(400, "bad_request", gettext_lazy("The request could not be understood."), defaults.bad_request)
 permission_denied = or_page(403, "permission_denied", NOT_ALLOWED, defaults.permission_denied)
 page_not_found = or_page(404, "not_found", NOT_FOUND, defaults.page_not_found)
-server_error = or_page(
+_server_error = or_page(
     500,
     "server_error",
     gettext_lazy("Something went wrong on this server; the error has been logged. Try again in a minute."),
     _server_error_page,
 )
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's handler for what nothing else handled, in views and in middleware, which writes sessions."""
+    error = sys.exc_info()[1]
+    return (error and of_the_machine(request, error)) or _server_error(request)
+
+
+def of_the_machine(request: HttpRequest, error: BaseException) -> HttpResponse | None:
+    """507 or 503 with a sentence where the machine failed, for programs and people alike; None for other errors."""
+    fault = error.fault if isinstance(error, services.NotStored) else faults.fault_of(error)
+    if fault is None:
+        return None
+    logger.error("A request was not answered: %s", error)
+    faults.let_go_of_database()
+
+    def page(request: HttpRequest) -> HttpResponse:
+        return render(None, "unavailable.html", {"fault": fault, **_bare_context(request)}, status=fault.status)
+
+    response = or_page(fault.status, fault.code, fault.detail, page)(request)
+    response.headers["Retry-After"] = str(faults.RETRY_AFTER)
+    return response
 
 
 def _body(status: int, code: str, detail: Any, **more: Any) -> dict[str, Any]:
@@ -140,6 +171,7 @@ def _body(status: int, code: str, detail: Any, **more: Any) -> dict[str, Any]:
         "status": status,
         "code": code,
         "detail": str(detail),
+        "request_id": logs.request_id(),
         **more,
     }
 
@@ -151,6 +183,11 @@ def too_large() -> JsonResponse:
     return problem(413, "too_large", said % {"most": most})
 
 
+def length_required() -> JsonResponse:
+    """411 for a body in chunks, whose length nobody knows before its end."""
+    return problem(411, "length_required", "Send the request with its `Content-Length`, and not in chunks.")
+
+
 def members(error: Exception) -> dict[str, Any]:
     """One of OF_A_FILE as the members of a problem. Raises TypeError for any other."""
     match error:
@@ -158,6 +195,8 @@ def members(error: Exception) -> dict[str, Any]:
             return _body(inference.HTTP_STATUS[error.code], error.code, inference.refusal(error))
         case inference.Unavailable():
             return _body(503, "unavailable", inference.UNAVAILABLE)
+        case services.NotStored(fault=fault):
+            return _body(fault.status, fault.code, fault.detail)
         case services.KeyReused():
             return _body(422, "idempotency_key_reused", str(error))
         case NotAChestXray(prediction=kept):
@@ -178,7 +217,8 @@ def as_problem(error: Exception, context: dict[str, Any]) -> JsonResponse | None
     match error:
         case _ if isinstance(error, OF_A_FILE):
             body = members(error)
-            return JsonResponse(body, status=body["status"], content_type=CONTENT_TYPE)
+            headers = {"Retry-After": str(faults.RETRY_AFTER)} if isinstance(error, services.NotStored) else None
+            return JsonResponse(body, status=body["status"], content_type=CONTENT_TYPE, headers=headers)
         case exceptions.ValidationError(detail=dict() as fields):
             sentences = (
                 " ".join(_flat(said) if name == "non_field_errors" else [f"`{name}`:", *_flat(said)])

@@ -9,13 +9,17 @@ CONTENT_TYPE = "application/problem+json"
 
 
 class Problem(serializers.Serializer):
-    """RFC 9457 problem details. `detail` is a sentence for people, `code` a word for programs."""
+    """RFC 9457 problem details. `detail` is a sentence for people, `code` a word for programs.
+
+    `request_id` names the request in the server's log.
+    """
 
     type = serializers.CharField()
     title = serializers.CharField()
     status = serializers.IntegerField()
     code = serializers.CharField()
     detail = serializers.CharField()
+    request_id = serializers.CharField()
 
 
 class Schema(AutoSchema):

@@ -11,7 +11,7 @@ from rest_framework import serializers
 
 from diagnosis import inference
 from diagnosis.api.schema import Problem
-from diagnosis.models import ApiToken, Prediction, Review
+from diagnosis.models import ApiToken, Hint, Prediction, Review
 
 NOTICE = "For education and research. Not for clinical use without validation."
 
@@ -69,6 +69,13 @@ class MeasuredSerializer(serializers.Serializer):
     specificity = FigureSerializer()
 
 
+class HintSerializer(serializers.Serializer):
+    """What may be wrong with a picture."""
+
+    code = serializers.ChoiceField(choices=[(code, code) for code in Hint.values], source="value")
+    text = serializers.CharField(source="label")
+
+
 class PredictionSerializer(serializers.ModelSerializer):
     """What one version of the network said of one picture."""
 
@@ -76,6 +83,10 @@ class PredictionSerializer(serializers.ModelSerializer):
     measured = serializers.SerializerMethodField(
         help_text="How often this model is right at this operating point; empty where nobody has measured it."
     )
+    thresholds = serializers.SerializerMethodField(
+        help_text="Of the model's operating points, by name. Between the lowest and the highest an answer is uncertain."
+    )
+    hints = HintSerializer(many=True, read_only=True, help_text="What may be wrong with the picture.")
     reliable = serializers.SerializerMethodField()
     url = serializers.CharField(source="get_absolute_url", read_only=True)
     heatmap_url = serializers.SerializerMethodField()
@@ -91,12 +102,14 @@ class PredictionSerializer(serializers.ModelSerializer):
             "probability",
             "operating_point",
             "threshold",
+            "thresholds",
             "uncertain",
             "measured",
             "status",
             "reliable",
             "chest_xray_score",
             "inverted",
+            "hints",
             "model_version",
             "id",
             "created",
@@ -116,6 +129,10 @@ class PredictionSerializer(serializers.ModelSerializer):
     @extend_schema_field(MeasuredSerializer(allow_null=True))
     def get_measured(self, prediction: Prediction) -> dict[str, Any] | None:
         return prediction.measured
+
+    @extend_schema_field(serializers.DictField(child=serializers.FloatField()))
+    def get_thresholds(self, prediction: Prediction) -> dict[str, float]:
+        return {point.name: point.threshold for point in prediction.operating_points}
 
     def get_reliable(self, prediction: Prediction) -> bool:
         return prediction.status == Prediction.Status.OK

@@ -18,12 +18,12 @@ predict_with_slash = PredictionViewSet.as_view({"post": "predict"}, schema=None)
 
 urlpatterns = [
     path("predict", predict, name="predict"),
-    path("predict/", predict_with_slash),
+    path("predict/", predict_with_slash, name="predict_with_slash"),
     path("api/", include(router.urls)),
     path("api/", include(tokens.urls)),
     path("api/models/", ModelsView.as_view(), name="models"),
     path("api/statistics/", StatisticsView.as_view(), name="statistics"),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="api:schema"), name="docs"),
-    re_path("^(?:api|predict)/", problems.nothing_here),
+    re_path("^(?:api|predict)/", problems.nothing_here, name="nothing_here"),
 ]

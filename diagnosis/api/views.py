@@ -18,7 +18,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
-from diagnosis import access, audit, inference, pictures, reviews, services
+from diagnosis import access, audit, inference, pictures, reviews, services, statistics
 from diagnosis.api import problems
 from diagnosis.api.filters import KnownFiltersBackend, Ordering, PredictionFilter, ReviewFilter, Search
 from diagnosis.api.serializers import (
@@ -248,4 +248,4 @@ class StatisticsView(APIView):
 
     @extend_schema(summary="Counts of the predictions you may see", responses={200: StatisticsSerializer})
     def get(self, request: Request) -> Response:
-        return Response(dataclasses.asdict(services.statistics(access.person_of(request))))
+        return Response(dataclasses.asdict(statistics.statistics(access.person_of(request))))

@@ -1,8 +1,13 @@
 """How pages write figures."""
 
+from dataclasses import dataclass
+from typing import Any
+
 from django import template
 from django.utils import formats
 from django.utils.translation import gettext as _
+
+from diagnosis.models import Prediction
 
 register = template.Library()
 
@@ -11,6 +16,11 @@ register = template.Library()
 def percent(share: float) -> str:
     """A share, 0..1, with one decimal: `97.4 %`."""
     return f"{formats.number_format(round(100 * share, 1), 1)}\N{NO-BREAK SPACE}%"
+
+
+def whole_percent(share: float) -> str:
+    """A share, 0..1, without decimals: `97 %`."""
+    return f"{round(100 * share)}\N{NO-BREAK SPACE}%"
 
 
 def probability(share: float) -> str:
@@ -53,3 +63,62 @@ def area(figure: dict[str, float]) -> str:
 
 def _between(value: str, low: str, high: str) -> str:
     return _("%(value)s (%(low)s to %(high)s)") % {"value": value, "low": low, "high": high}
+
+
+@dataclass(frozen=True)
+class Zone:
+    """A stretch of the scale with one meaning: where it begins and how wide it is, in per cent, and what that is."""
+
+    kind: str
+    start: float
+    width: float
+    range: str
+    meaning: str
+    here: bool
+
+
+@register.inclusion_tag("diagnosis/includes/scale.html")
+def scale(prediction: Prediction) -> dict[str, Any]:
+    """The scale from 0 to 100 % with the thresholds of the model that answered, and where this picture lies."""
+    points = prediction.operating_points
+    at, low, high = prediction.probability or 0.0, points[0].threshold, points[-1].threshold
+    several = low < high
+    zones = [
+        Zone(
+            "normal",
+            0,
+            100 * low,
+            _("under %s") % percent(low),
+            _("Normal at every operating point") if several else _("Normal"),
+            at < low,
+        ),
+        Zone(
+            "uncertain",
+            100 * low,
+            100 * (high - low),
+            _("%(low)s to %(high)s") % {"low": percent(low), "high": percent(high)},
+            _("Uncertain: the operating points disagree"),
+            low <= at < high,
+        ),
+        Zone(
+            "pneumonia",
+            100 * high,
+            100 * (1 - high),
+            _("from %s upward") % percent(high),
+            _("Pneumonia at every operating point") if several else _("Pneumonia"),
+            at >= high,
+        ),
+    ]
+    row, track = 20, 20 * len(points) + 2
+    return {
+        "prediction": prediction,
+        "zones": [zone for zone in zones if several or zone.kind != "uncertain"],
+        "points": [
+            {"at": 100 * point.threshold, "y": row * number, "height": track + 22 - row * number, "point": point}
+            for number, point in enumerate(points)
+        ],
+        "track": track,
+        "marker": track + 20,
+        "height": track + 38,
+        "said": "; ".join(f"{point.title} {percent(point.threshold)}" for point in points),
+    }

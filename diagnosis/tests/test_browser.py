@@ -220,8 +220,9 @@ def test_no_page_scrolls_sideways(page: Page, live_server, files, width):
     page.locator("input[type=file]").set_input_files(files[0])
     page.get_by_role("button", name="Analyse").click()
     page.wait_for_url(re.compile("/predictions/"))
-    for path in (page.url, f"{live_server.url}/", f"{live_server.url}/history/", f"{live_server.url}/accounts/login/"):
-        page.goto(path)
+    result = page.url.removeprefix(live_server.url)
+    for path in (result, "/", "/history/", "/dashboard/", "/accounts/login/"):
+        page.goto(live_server.url + path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 

@@ -203,7 +203,8 @@ def test_what_is_not_there_is_a_page_that_leads_back(client, path):
 
 def test_pages_bring_nothing_from_elsewhere_and_no_inline_code(client, xray):
     send(client, ("a.jpg", xray()))
-    for path in ("/", "/history/", f"/predictions/{Prediction.objects.get().pk}/", "/accounts/login/"):
+    result = f"/predictions/{Prediction.objects.get().pk}/"
+    for path in ("/", "/history/", "/dashboard/", result, "/accounts/login/"):
         page = client.get(path).content.decode()
         assert not re.search(r"(src|href)=[\"'](https?:)?//", page)
         assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", page)

@@ -7,6 +7,7 @@ from django.urls import URLPattern, get_resolver
 
 from diagnosis.api import problems
 from diagnosis.models import ApiToken, Prediction
+from diagnosis.probes import PROBES as PROBE_VIEWS
 
 pytestmark = pytest.mark.django_db
 
@@ -25,6 +26,7 @@ PAGES = {
     ("GET", "/history/export.csv"): EVERYBODY,
     ("GET", "/history/delete/?pick={pk}"): THOSE_WHO_SEE,  # to the reviewer it says that they may not
     ("POST", "/history/delete/?pick={pk}"): (302, 302, 302, 302, 302),  # nothing is ticked in the body
+    ("GET", "/dashboard/"): EVERYBODY,
     ("GET", "/model/"): EVERYBODY,
     ("GET", "/model/roc_curve.svg"): EVERYBODY,
     ("GET", "/predictions/{pk}/"): THOSE_WHO_SEE,
@@ -90,7 +92,13 @@ ADMIN = {
     ("GET", "/admin/auth/user/"): (302, 302, 302, 403, 200),
     ("GET", "/admin/auth/group/"): (302, 302, 302, 403, 403),
 }
-TABLE = {**PAGES, **API, **ADMIN}
+PROBES = {
+    ("GET", "/healthz"): EVERYBODY,
+    ("GET", "/readyz"): EVERYBODY,
+    ("GET", "/metrics"): (404, 404, 404, 404, 404),  # only for a scraper's token, and there is none
+    ("POST", "/healthz"): (405, 405, 405, 405, 405),
+}
+TABLE = {**PAGES, **API, **ADMIN, **PROBES}
 PEOPLE = ("visitor", "owner", "other", "reviewer", "administrator")
 
 
@@ -144,6 +152,10 @@ def test_every_address_is_in_the_table():
     written = {address.split("?")[0] for _method, address in TABLE}
     for pattern in _patterns(get_resolver().url_patterns):
         assert any(pattern.match(address) for address in map(_filled, written)), f"{pattern} is missing in the table"
+
+
+def test_every_probe_is_in_the_table():
+    assert {address for _method, address in PROBES} == set(PROBE_VIEWS)
 
 
 def _filled(address: str) -> str:

@@ -130,6 +130,7 @@ def test_the_longest_report_ends_above_the_margin(sent, xray, bob, monkeypatch):
     reviews.record(prediction, by=access.Person(user=bob), reading="Normal", note="wide words " * 180)
     prediction.status, prediction.uncertain, prediction.inverted = "forced", True, True
     prediction.model_version, prediction.operating_point = "m" * 64, "o" * 32
+    prediction.quality = ["too_dark", "low_contrast", "low_resolution", "borders", "cut_off"]
     measured = inference.measured(inference.model_version(), "balanced")
     monkeypatch.setattr(inference, "measured", lambda version, point: measured)
     ends = []

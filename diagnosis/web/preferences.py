@@ -45,7 +45,9 @@ class _Words(JavaScriptCatalog):
     """The translations that scripts need, without those of other applications."""
 
     def get(self, request: HttpRequest, language: str) -> HttpResponse:
-        self.translation = DjangoTranslation(language, domain="djangojs", localedirs=list(map(str, settings.LOCALE_PATHS)))
+        self.translation = DjangoTranslation(
+            language, domain="djangojs", localedirs=list(map(str, settings.LOCALE_PATHS))
+        )
         return self.render_to_response({**self.get_context_data(), "formats": {}})
 
 

@@ -2,11 +2,12 @@
 
 from django.urls import path
 
-from diagnosis.web import preferences, views, worklist
+from diagnosis.web import dashboard, preferences, views, worklist
 
 app_name = "diagnosis"
 urlpatterns = [
     path("", views.upload, name="upload"),
+    path("dashboard/", dashboard.dashboard, name="dashboard"),
     path("model/", views.model, name="model"),
     path("model/<slug:name>.svg", views.plot, name="plot"),
     path("history/", worklist.history, name="history"),

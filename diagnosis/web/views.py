@@ -15,7 +15,7 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from diagnosis import access, audit, inference, pictures, report, services
-from diagnosis.models import Prediction, Upload
+from diagnosis.models import OPERATING_POINTS, Prediction, Upload
 from diagnosis.web.forms import UploadForm
 
 RECENT = 6
@@ -43,6 +43,8 @@ def upload(request: HttpRequest) -> HttpResponse:
             )
         except inference.Unavailable:
             failures.append({"name": file.name, "message": inference.UNAVAILABLE, "status": 503})
+        except services.NotStored as error:
+            failures.append({"name": file.name, "message": str(error), "status": error.fault.status})
         else:
             if found.is_rejected:
                 message = inference.NOT_A_CHEST_XRAY
@@ -100,9 +102,9 @@ def _upload_page(request: HttpRequest, form: UploadForm, failures: list[dict], s
     return render(request, "diagnosis/upload.html", context, status=status)
 
 
-OPERATING_POINTS = {
-    "balanced": (gettext_lazy("Balanced"), gettext_lazy("Misses and false alarms weigh the same.")),
-    "screening": (gettext_lazy("Screening"), gettext_lazy("Misses less pneumonia, at the price of more false alarms.")),
+WHAT_FOR = {
+    "balanced": gettext_lazy("Misses and false alarms weigh the same."),
+    "screening": gettext_lazy("Misses less pneumonia, at the price of more false alarms."),
 }
 
 
@@ -110,7 +112,7 @@ def _operating_points() -> list[dict]:
     version = inference.model_version()
     points = []
     for name in inference.operating_points():
-        title, text = OPERATING_POINTS.get(name, (name, ""))
+        title, text = OPERATING_POINTS.get(name, name), WHAT_FOR.get(name, "")
         points.append({"name": name, "title": title, "text": text, "measured": inference.measured(version, name)})
     return points
 

@@ -30,7 +30,7 @@ def write(
         left, top = place % COLUMNS * 2 * TILE, place // COLUMNS * (TILE + CAPTION)
         shown = grey.resize((TILE, TILE)).convert("RGB")
         sheet.paste(shown, (left, top))
-        colours = heatmap.picture(output.activation_map, TILE)
+        colours = heatmap.picture(output.activation_map, TILE).convert("RGBA")
         shown.paste(colours, mask=colours.getchannel("A").point(lambda alpha: alpha * 0.6))
         sheet.paste(shown, (left + TILE, top))
         said = f"is {'pneumonia' if labels[index] else 'normal'}, probability {probabilities[index]:.3f}"

@@ -1,5 +1,7 @@
 """Each picture's score, kept in a bundle's report: enough to compute every figure anew, and to compare two networks.
 
+Of the validation pictures drift.py keeps scores in a file of its own, since there only their distribution matters.
+
 No picture, no file name: a picture is known by the SHA-256 of its file, and a patient by a number.
 """
 

@@ -1,6 +1,7 @@
 """Training end to end on a handful of drawn chests: slow to import, so all in one place."""
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image
 
 from ml_model import Classifier, bundle, phantom, preprocessing
+from ml_model.evaluation import drift
 
 pytestmark = pytest.mark.training
 
@@ -36,35 +38,71 @@ def data(tmp_path_factory) -> Path:
     return root
 
 
+class Interrupted(Exception):
+    pass
+
+
+@dataclass(frozen=True)
+class Training:
+    """A bundle, the checkpoints it was made from, and the figures that were known when training was interrupted."""
+
+    folder: Path
+    work: Path
+    before_interruption: list[dict[str, float]]
+
+
 @pytest.fixture(scope="module")
-def trained(data, tmp_path_factory) -> tuple[Path, Path]:
-    from ml_model.training import pipeline
+def trained(data, tmp_path_factory) -> Training:
+    """Trained once for most tests of this file, interrupted after its first epoch and taken up again."""
+    import keras
+
+    from ml_model.training import fitting, pipeline
 
     root, work = tmp_path_factory.mktemp("trained"), tmp_path_factory.mktemp("work")
-    folder = pipeline.train(
-        data,
-        pipeline.Settings(**TINY),
-        work=work,
-        root=root,
-        other_pictures=data / "other",
-        verbose=0,
-        say=lambda text: None,
-    )
-    return folder, work
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                raise Interrupted
+
+    def run() -> Path:
+        return pipeline.train(
+            data,
+            pipeline.Settings(**TINY),
+            work=work,
+            root=root,
+            other_pictures=data / "other",
+            verbose=0,
+            say=lambda text: None,
+        )
+
+    fit = keras.Model.fit
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            keras.Model,
+            "fit",
+            lambda self, *args, callbacks, **options: fit(self, *args, callbacks=[*callbacks, Stop()], **options),
+        )
+        with pytest.raises(Interrupted):
+            run()
+    (epochs,) = work.glob("*/pretrained/epochs.csv")
+    return Training(work=work, before_interruption=fitting.read_history(epochs), folder=run())
 
 
 def test_training_writes_a_bundle_that_serves(trained):
-    folder, _ = trained
+    folder = trained.folder
     assert bundle.current(folder.parent) == folder
     card = bundle.read(folder, verify=(bundle.KERAS_FILE, bundle.SERVING_FILE))
     assert {trunk: len(rows) for trunk, rows in card.training["history"].items()} == {"pretrained": 2, "small": 2}
     assert card.data["train"]["normal"] + card.data["validation"]["normal"] == 16
     assert set(card.metrics) == {"validation", "validation_augmented"}
+    reference = drift.read(folder)
+    assert len(reference.probabilities) == len(reference.chest_xray_scores) == card.metrics["validation"]["pictures"]
     assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
 
 
 def test_the_gate_is_fitted_measured_and_served(trained, data):
-    folder, _ = trained
+    folder = trained.folder
     classifier = Classifier(folder)
     gate = classifier.card.gate
     assert set(gate.measured["refused"]) == {"grain", "blocks"}
@@ -76,45 +114,42 @@ def test_the_gate_is_fitted_measured_and_served(trained, data):
     assert all(f.accepted == (f.chest_xray_score >= gate.threshold) for f in chests + others)
 
 
-def test_without_other_pictures_there_is_no_gate_and_a_model_that_cannot_be_served_is_replaced(
-    trained, data, tmp_path, xray
-):
+@pytest.fixture(scope="module")
+def trained_with_more(trained, data, tmp_path_factory) -> tuple[Path, list[str]]:
+    """The bundle of a second training, with reviewed pictures and without a gate, and what it said."""
     from ml_model.training import pipeline
 
-    earlier, work = trained
-    harmed = Path(shutil.copytree(earlier, tmp_path / earlier.name))
-    (harmed / bundle.SERVING_FILE).write_bytes(b"harmed")
-    bundle.make_current(harmed)
-    folder = pipeline.train(data, pipeline.Settings(**TINY), work=work, root=tmp_path, verbose=0, say=lambda text: None)
-    finding = Classifier(folder).diagnose(xray())
-    assert (finding.accepted, finding.chest_xray_score) == (True, None)
-    assert bundle.current(tmp_path) == folder != harmed
-
-
-def test_reviewed_pictures_are_trained_on_and_the_served_model_stays(trained, data, tmp_path):
-    from ml_model.training import pipeline
-
-    folder, work = trained
-    root, extra, told = tmp_path / "trained", tmp_path / "extra", []
-    shutil.copytree(folder, root / folder.name)
-    bundle.make_current(root / folder.name)
-    (extra / "PNEUMONIA").mkdir(parents=True)
+    root, extra, told = tmp_path_factory.mktemp("trained"), tmp_path_factory.mktemp("extra"), []
+    bundle.make_current(Path(shutil.copytree(trained.folder, root / trained.folder.name)))
+    (extra / "PNEUMONIA").mkdir()
     for seed in range(3):
         phantom.draw(96, 80, opacity=1.0, seed=100 + seed).save(extra / "PNEUMONIA" / f"{seed}.png")
     shutil.copy(data / "train" / "NORMAL" / "IM-0001-0001.png", extra / "PNEUMONIA" / "known.png")
-    new = pipeline.train(data, pipeline.Settings(**TINY), work=work, root=root, extra=extra, verbose=0, say=told.append)
-    before, after = bundle.read(folder), bundle.read(new)
+    folder = pipeline.train(
+        data, pipeline.Settings(**TINY), work=trained.work, root=root, extra=extra, verbose=0, say=told.append
+    )
+    return folder, told
+
+
+def test_reviewed_pictures_are_trained_on_and_the_served_model_stays(trained, trained_with_more):
+    new, told = trained_with_more
+    before, after = bundle.read(trained.folder), bundle.read(new)
     assert "extra for training: 0 normal, 3 pneumonia; 1 left out, since DATA_DIR has them" in told
     assert after.data["extra"] == {"normal": 0, "pneumonia": 3, "patients": 3, "left_out": 1}
     assert after.data["train"]["pneumonia"] == before.data["train"]["pneumonia"] + 3
     assert after.data["validation"] == before.data["validation"]
-    assert bundle.current(root) == root / folder.name
+    assert bundle.current(new.parent).name == trained.folder.name
+
+
+def test_without_other_pictures_there_is_no_gate(trained_with_more, xray):
+    finding = Classifier(trained_with_more[0]).diagnose(xray())
+    assert (finding.accepted, finding.chest_xray_score) == (True, None)
 
 
 def test_keras_and_litert_are_the_same_network(trained):
     import keras
 
-    folder, _ = trained
+    folder = trained.folder
     model = keras.saving.load_model(folder / bundle.KERAS_FILE, compile=False)
     classifier = Classifier(folder)
     for seed in range(4):
@@ -129,7 +164,7 @@ def test_the_activation_map_adds_up_to_the_logit(trained):
     from ml_model import network
     from ml_model.training import export
 
-    folder, _ = trained
+    folder = trained.folder
     model = keras.saving.load_model(folder / bundle.KERAS_FILE, compile=False)
     pixels = preprocessing.to_input(phantom.draw(opacity=1), 64)[np.newaxis]
     push = export.push_map(model).predict(pixels, verbose=0)
@@ -138,58 +173,27 @@ def test_the_activation_map_adds_up_to_the_logit(trained):
 
 
 def test_training_again_takes_up_what_was_done(trained, data, tmp_path, monkeypatch):
-    """The second run finds every epoch finished: it fits nothing, and exports the same network."""
+    """It finds every epoch finished: it fits nothing, exports the same network, and serves it where none could be."""
     import keras
 
     from ml_model.training import pipeline
 
-    folder, work = trained
+    harmed = Path(shutil.copytree(trained.folder, tmp_path / trained.folder.name))
+    (harmed / bundle.SERVING_FILE).write_bytes(b"harmed")
+    bundle.make_current(harmed)
     monkeypatch.setattr(keras.Model, "fit", lambda *args, **kwargs: pytest.fail("fitted again"))
-    again = pipeline.train(data, pipeline.Settings(**TINY), work=work, root=tmp_path, verbose=0, say=lambda text: None)
-    assert bundle.read(again).golden == bundle.read(folder).golden
+    again = pipeline.train(
+        data, pipeline.Settings(**TINY), work=trained.work, root=tmp_path, verbose=0, say=lambda text: None
+    )
+    assert bundle.read(again).golden == bundle.read(trained.folder).golden
+    assert bundle.current(tmp_path) == again != harmed
 
 
-def test_training_goes_on_after_an_interruption(data, tmp_path, monkeypatch):
-    import keras
-
-    from ml_model.training import fitting, pipeline
-
-    log = fitting.read_history
-
-    class Interrupted(Exception):
-        pass
-
-    class Stop(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            if epoch == 1:
-                raise Interrupted
-
-    def run() -> Path:
-        return pipeline.train(
-            data,
-            pipeline.Settings(**TINY),
-            work=tmp_path / "work",
-            root=tmp_path / "trained",
-            verbose=0,
-            say=lambda text: None,
-        )
-
-    fit = keras.Model.fit
-
-    def fit_and_stop(self, *args, callbacks, **kwargs):
-        return fit(self, *args, callbacks=[*callbacks, Stop()], **kwargs)
-
-    monkeypatch.setattr(keras.Model, "fit", fit_and_stop)
-    with pytest.raises(Interrupted):
-        run()
-    (epochs,) = (tmp_path / "work").glob("*/pretrained/epochs.csv")
-    first = log(epochs)
-    assert len(first) == 1
-    monkeypatch.setattr(keras.Model, "fit", fit)
-    folder = run()
-    history = bundle.read(folder).training["history"]["pretrained"]
+def test_training_goes_on_after_an_interruption(trained):
+    (first,) = trained.before_interruption
+    history = bundle.read(trained.folder).training["history"]["pretrained"]
     assert [row["epoch"] for row in history] == [0, 1]
-    assert history[0] == first[0]
+    assert history[0] == first
 
 
 def test_pretrained_weights_reach_every_layer():

@@ -16,8 +16,8 @@ from keras import layers
 from PIL import Image
 
 from ml_model import bundle, network, phantom, preprocessing
-from ml_model.classifier import Classifier
-from ml_model.evaluation import metrics
+from ml_model.classifier import Classifier, Output
+from ml_model.evaluation import drift, metrics
 from ml_model.training import gate, linear
 from ml_model.training.fitting import Fitted, Settings, balancing_weights
 
@@ -168,7 +168,7 @@ def write_bundle(
         },
     )
     bundle.write_card(draft, card)
-    _compare(draft, validation.pictures[:clean], say)
+    drift.write(draft, drift.reference_of(_compare(draft, validation.pictures[:clean], say)))
     return draft.rename(root / version)
 
 
@@ -190,16 +190,20 @@ def compress(path: Path) -> None:
     smaller.replace(path)
 
 
-def _compare(folder: Path, pictures: np.ndarray, say: Callable[[str], None]) -> None:
-    """Raises RuntimeError unless the two files, read back as a user would, are the same network."""
+def _compare(folder: Path, pictures: np.ndarray, say: Callable[[str], None]) -> list[Output]:
+    """What the serving file says of `pictures`.
+
+    Raises RuntimeError unless the two files, read back as a user would, are the same network.
+    """
     saved = keras.saving.load_model(folder / bundle.KERAS_FILE, compile=False)
     expected = saved.predict(pictures, batch_size=64, verbose=0)[:, 0]
     classifier = Classifier(folder)
-    served = np.array([classifier.run(picture).probability for picture in pictures])
-    difference = float(np.abs(served - expected).max())
+    outputs = [classifier.run(picture) for picture in pictures]
+    difference = float(np.abs(np.array([output.probability for output in outputs]) - expected).max())
     say(f"Keras and LiteRT files differ by at most {difference:.6f} on validation")
     if not difference <= 1e-3:
         raise RuntimeError(f"{bundle.KERAS_FILE} and {bundle.SERVING_FILE} are not the same network: {difference:.4f}")
+    return outputs
 
 
 def _probability(model: keras.Model, picture: Image.Image) -> float:

@@ -1,0 +1,49 @@
+-- For wrk: posts a JPEG as a form, each time another file: a comment inside counts. `-- PICTURE [TOKEN]`
+-- Says at the end, on one line: answers, answers other than 200, requests that failed, seconds, median and
+-- 99th percentile in milliseconds.
+
+local jpeg, token, count = nil, "", 0
+other = 0  -- global, so that done() can ask for it
+local threads = {}
+
+function setup(thread)
+  table.insert(threads, thread)
+end
+
+function init(args)
+  local file = io.open(args[1], "rb")
+  jpeg = file:read("*a")
+  file:close()
+  token = args[2] or ""
+  math.randomseed(os.time())
+end
+
+function request()
+  count = count + 1
+  local words = string.format("%d %d", count, math.random(2 ^ 30))
+  local comment = "\255\254" .. string.char(0, #words + 2) .. words
+  local body = "--xray\r\nContent-Disposition: form-data; name=\"file\"; filename=\"xray.jpg\"\r\n"
+    .. "Content-Type: image/jpeg\r\n\r\n" .. jpeg:sub(1, 2) .. comment .. jpeg:sub(3) .. "\r\n--xray--\r\n"
+  local headers = { ["Content-Type"] = "multipart/form-data; boundary=xray" }
+  if token ~= "" then
+    headers["Authorization"] = "Bearer " .. token
+  end
+  return wrk.format("POST", "/predict", headers, body)
+end
+
+function response(status)
+  if status ~= 200 then
+    other = other + 1
+  end
+end
+
+function done(summary, latency)
+  local not_200 = 0
+  for _, thread in ipairs(threads) do
+    not_200 = not_200 + thread:get("other")
+  end
+  local errors = summary.errors
+  print(string.format("RESULT %d %d %d %f %f %f", summary.requests, not_200,
+    errors.connect + errors.read + errors.write + errors.timeout, summary.duration / 1e6,
+    latency:percentile(50) / 1e3, latency:percentile(99) / 1e3))
+end

@@ -1,0 +1,89 @@
+"""Whether the pictures that come are still like those the model was validated on, told by its scores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+
+from diagnosis import access, inference
+from diagnosis.inference import Comparison
+from diagnosis.models import Prediction
+
+LATEST = 500
+"""How many scores are looked at unless asked otherwise."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One of the model's two scores, how its latest values compare with validation, and that in words."""
+
+    name: str
+    title: str
+    comparison: Comparison
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Drift:
+    """What drift_report tells. missing: why nothing could be compared; empty otherwise."""
+
+    model_version: str
+    latest: int
+    measures: list[Measure]
+    share_ill: float | None = None
+    missing: str = ""
+
+    @property
+    def share_ill_percent(self) -> float | None:
+        return None if self.share_ill is None else 100 * self.share_ill
+
+
+def drift(latest: int = LATEST) -> Drift:
+    """Compare the last `latest` scores of the model that answers with those of its validation pictures.
+
+    Of all that was sent, whoever sent it. Pictures that the gate refused count for its score alone, and
+    what people had analysed all the same, not at all.
+    """
+    version = inference.model_version()
+    own = Prediction.objects.filter(model_version=version)
+    analysed = own.filter(status=Prediction.Status.OK)
+    judged = own.exclude(status=Prediction.Status.FORCED).filter(chest_xray_score__isnull=False)
+    try:
+        score, gate = inference.compare_with_validation(
+            _latest(analysed, "probability", latest), _latest(judged, "chest_xray_score", latest)
+        )
+    except inference.Unavailable:
+        return Drift("", latest, [], missing=inference.UNAVAILABLE)
+    except inference.NoReference as error:
+        return Drift(version, latest, [], missing=str(error))
+    measures = [Measure("probability", _("Probability of pneumonia"), score, _verdict(score))]
+    if gate:
+        measures.append(Measure("chest_xray_score", _("Chest X-ray score"), gate, _verdict(gate)))
+    return Drift(version, latest, measures, share_ill=inference.share_ill_in_validation())
+
+
+def drift_for(person: access.Person) -> Drift | None:
+    """What `drift` tells, to those who may see everybody's predictions; None to others."""
+    return drift() if person.may_see_all else None
+
+
+def _latest(predictions: QuerySet[Prediction], column: str, number: int) -> Sequence[float]:
+    return list(predictions.order_by("-created", "-id").values_list(column, flat=True)[:number])
+
+
+def _verdict(comparison: Comparison) -> str:
+    match comparison.level:
+        case inference.TOO_FEW:
+            needed = inference.FEWEST_SCORES
+            return _("Too few to tell: %(rows)d scores; at least %(needed)d are needed.") % {
+                "rows": comparison.rows,
+                "needed": needed,
+            }
+        case inference.STABLE if comparison.by_chance:
+            return _("Stable: the scores differ from validation no more than chance makes them.")
+        case inference.STABLE:
+            return _("Stable: the scores hardly differ from validation.")
+        case inference.DIFFERS:
+            return _("Some drift: the scores differ from validation. Look at what has changed.")
+    return _("Much drift: the scores differ greatly from validation. Its figures may not hold for these pictures.")

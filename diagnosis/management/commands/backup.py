@@ -1,0 +1,30 @@
+"""Write all that the site keeps into one file, while it runs."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from diagnosis import backup
+
+
+class Command(BaseCommand):
+    help = (
+        "Write rows, X-rays and heatmaps into one ZIP file, while the site runs on. It holds people's pictures: keep "
+        "it as safe as the site. Models, settings and the secret key are not in it."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", type=Path, metavar="FILE")
+
+    def handle(self, *, file: Path, **options: Any) -> None:
+        try:
+            made = backup.write(file)
+        except backup.Refused as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"{file} could not be written: {error}.") from error
+        self.stdout.write(
+            f"{file} holds {made.uploads} uploads and {made.predictions} predictions with {made.files} files."
+        )

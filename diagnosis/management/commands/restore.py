@@ -1,0 +1,33 @@
+"""Put a backup in the place of what the site keeps."""
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from diagnosis import backup
+
+
+class Command(BaseCommand):
+    help = (
+        "Put a file that `backup` wrote in the place of rows, X-rays and heatmaps, once it has been verified. Stop the "
+        "site first. What was there is kept, in folders whose names begin with .before-"
+    )
+    requires_system_checks: list[str] = []  # there may be nothing yet
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", type=Path, metavar="FILE")
+        parser.add_argument("--force", action="store_true", help="Also where there are data already.")
+
+    def handle(self, *, file: Path, force: bool, **options: Any) -> None:
+        try:
+            made = backup.read(file, replace=force)
+        except backup.Refused as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"{file} could not be restored: {error}. What was there is in its place.") from error
+        self.stdout.write(
+            f"Restored {made.uploads} uploads and {made.predictions} predictions, as they were at {made.made}."
+            + (" What was there lies in folders beside whose names begin with .before-; delete them in time." * force)
+        )

@@ -1,0 +1,32 @@
+"""Delete what crashes leave behind."""
+
+import datetime
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from diagnosis import services
+
+
+class Command(BaseCommand):
+    help = (
+        "Delete stored files that no record tells of: what a process leaves that is killed while it stores or deletes "
+        "a picture. Nobody can reach them. The production server does so when it starts."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--older-than",
+            type=int,
+            default=services.IN_FLIGHT // datetime.timedelta(minutes=1),
+            metavar="MINUTES",
+            help="Leave younger files alone, whose records may be about to come; 0 only while the site is stopped.",
+        )
+        parser.add_argument("--dry-run", action="store_true", help="Only tell how many there are.")
+
+    def handle(self, *, older_than: int, dry_run: bool, **options: Any) -> None:
+        if older_than < 0:
+            raise CommandError("--older-than needs a number of minutes, 0 or more.")
+        files = services.sweep(datetime.timedelta(minutes=older_than), dry_run=dry_run)
+        self.stdout.write(f"{'Would delete' if dry_run else 'Deleted'} {files} files without a record.")

@@ -1,0 +1,31 @@
+"""`manage.py validation_scores DATA_DIR`"""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from diagnosis import inference
+
+
+class Command(BaseCommand):
+    help = (
+        "Write what the served model, or another, says of its validation pictures into its report, for drift_report. "
+        "train_model does so by itself; models from before it need this once."
+    )
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "data_dir", type=Path, metavar="DATA_DIR", help="the folder that the model was trained from"
+        )
+        parser.add_argument("--model", metavar="VERSION", help="one that list_models tells, or a folder")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            path, pictures = inference.validation_scores(options["data_dir"], model=options["model"])
+        except (inference.DataError, inference.Unavailable) as error:
+            raise CommandError(str(error)) from error
+        except OSError as error:
+            raise CommandError(f"{error.filename} cannot be written: {error.strerror}") from error
+        self.stdout.write(f"Scores of {pictures} validation pictures: {path}")

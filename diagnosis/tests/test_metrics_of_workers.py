@@ -1,0 +1,98 @@
+"""Metrics under the server of production: several workers, one answer."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from django.conf import settings as django_settings
+
+TOKEN = "of-a-scraper"
+
+
+@pytest.fixture
+def server(tmp_path) -> Iterator[tuple[str, subprocess.Popen]]:
+    """gunicorn as `make production` runs it, with two workers; its address and its process."""
+    pytest.importorskip("gunicorn")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    kept = {name: value for name, value in os.environ.items() if name not in ("ALLOWED_HOSTS", "DATABASE_URL", "HTTPS")}
+    told = {"VAR_DIR": str(tmp_path), "BIND": f"127.0.0.1:{port}", "WEB_CONCURRENCY": "2", "METRICS_TOKEN": TOKEN}
+    log = (tmp_path / "log").open("w")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", "--config", "pneumonia_site/gunicorn.py"],
+        cwd=django_settings.BASE_DIR,
+        env={**kept, **told, "ANONYMOUS_UPLOADS": "True"},
+        stdout=log,
+        stderr=subprocess.STDOUT,
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        eventually(
+            lambda: requests.get(f"{address}/readyz", timeout=5).status_code == 200, (tmp_path / "log").read_text
+        )
+        yield address, process
+    finally:
+        process.terminate()
+        process.wait(30)
+        log.close()
+
+
+def eventually(happened: Callable[[], bool], told: Callable[[], str] = str) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        with contextlib.suppress(requests.ConnectionError):
+            if happened():
+                return
+        time.sleep(0.2)
+    raise AssertionError(f"It did not happen within a minute. {told()}")
+
+
+def figure(address: str, name: str) -> float:
+    answer = requests.get(f"{address}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10)
+    assert answer.status_code == 200
+    return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", answer.text, re.MULTILINE))
+
+
+def workers(process: subprocess.Popen) -> list[int]:
+    found = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=False)
+    return [int(pid) for pid in found.stdout.split()]
+
+
+@pytest.mark.skipif(not shutil.which("pgrep"), reason="needs pgrep")
+def test_every_worker_counts_and_none_is_lost_with_it(server, xray, tmp_path):
+    address, process = server
+    for _ in range(6):  # each on a connection of its own, so that both workers get some
+        answer = requests.post(f"{address}/predict", files={"file": ("Jane Doe.jpg", xray(size=(96, 80)))}, timeout=30)
+        assert answer.status_code == 200
+    assert {figure(address, "pneumonia_site_predictions_total") for _ in range(8)} == {6}
+    first = workers(process)
+    assert len(first) == 2
+    for pid in first:
+        os.kill(pid, signal.SIGKILL)
+    eventually(
+        lambda: not set(first) & set(workers(process)) and figure(address, "pneumonia_site_decode_seconds_count") == 6
+    )
+    assert figure(address, "pneumonia_site_predictions_total") == 6
+    host, port = address.removeprefix("http://").split(":")
+    for bad in (b"GET /history/?name=Jane Doe HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\nJane Doe: x\r\n\r\n"):
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall(bad)
+            assert b" 400 " in connection.recv(100)
+    left = {path.name for path in Path(tmp_path / "metrics").glob("*.db")}
+    assert not {f"{kind}_{pid}.db" for kind in ("counter", "histogram") for pid in first} & left
+    assert {"counter_gone.db", "histogram_gone.db"} <= left
+    said = (tmp_path / "log").read_text()
+    assert "Jane" not in said
+    assert '"logger": "gunicorn.error", "message": "Invalid request from' in said
+    assert "was sent" in said, "and of a killed worker it is told"

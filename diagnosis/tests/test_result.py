@@ -1,0 +1,130 @@
+"""A result: the thresholds of its own model on the scale, and hints about the picture wherever it is told."""
+
+import csv
+import io
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from PIL import Image
+
+from diagnosis import access, inference, report, services
+from diagnosis.models import Hint, Prediction
+from diagnosis.tests.test_pages import text
+from ml_model import phantom, quality
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def sent(client, alice, xray):
+    client.force_login(alice)
+
+    def send(data: bytes | None = None) -> Prediction:
+        file = SimpleUploadedFile("x", data or xray())
+        return services.diagnose(file=file, name="chest.png", sender=access.Person(user=alice))
+
+    return send
+
+
+def png(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
+
+
+DARK = png(phantom.draw(seed=1).point(lambda value: value * 0.35))
+
+
+def shown(client, prediction: Prediction) -> str:
+    return text(client.get(prediction.get_absolute_url())).replace("\N{NO-BREAK SPACE}", " ").replace("&nbsp;", " ")
+
+
+def kept(prediction: Prediction, **fields) -> Prediction:
+    Prediction.objects.filter(pk=prediction.pk).update(**fields)
+    return Prediction.objects.get(pk=prediction.pk)
+
+
+def test_a_prediction_keeps_the_thresholds_of_its_model_and_shows_both(client, sent):
+    prediction = sent()
+    card = inference.model_card()
+    assert prediction.thresholds == {name: point.threshold for name, point in card.operating_points.items()}
+    said = shown(client, prediction)
+    assert "Screening 13.7 %" in said
+    assert "Balanced 31.1 %" in said
+    assert "13.7 % to 31.1 % Uncertain" in said
+
+
+def test_an_older_prediction_shows_the_thresholds_of_its_own_model_and_no_others(client, sent):
+    older = kept(sent(), thresholds={"balanced": 0.4, "screening": 0.2}, threshold=0.4, model_version="2026.10-1")
+    said = shown(client, older)
+    assert "Balanced 40.0 %" in said
+    assert "Screening 20.0 %" in said
+    assert "13.7" not in said
+    assert "31.1" not in said
+
+
+def test_a_prediction_from_before_thresholds_were_kept_shows_the_one_that_decided(client, sent):
+    oldest = kept(sent(), thresholds={})
+    said = shown(client, oldest)
+    assert "Balanced 31.1 %" in said
+    assert "Screening" not in said
+    assert "Uncertain" not in said
+    answer = client.get(f"/api/predictions/{oldest.pk}/").json()
+    assert answer["thresholds"] == {"balanced": oldest.threshold}
+    assert [fact for term, fact in report.report(oldest).facts if term == "Other thresholds"] == []
+
+
+@pytest.mark.parametrize(
+    ("probability", "label", "uncertain", "zone"),
+    [
+        (0.05, "Normal", False, "under 13.7 % Normal at every operating point"),
+        (0.1366, "Normal", True, "13.7 % to 31.1 % Uncertain: the operating points disagree"),
+        (0.3108, "Pneumonia", False, "from 31.1 % upward Pneumonia at every operating point"),
+        (1.0, "Pneumonia", False, "from 31.1 % upward Pneumonia at every operating point"),
+    ],
+)
+def test_the_zone_that_the_picture_lies_in_is_told_in_words(client, sent, probability, label, uncertain, zone):
+    prediction = kept(sent(), probability=probability, label=label, uncertain=uncertain)
+    said = shown(client, prediction)
+    assert said.count("This picture ") == 1
+    assert f"{zone} This picture" in said
+
+
+def test_a_fault_of_the_picture_is_told_on_page_report_and_api_and_kept(client, sent):
+    prediction = sent(DARK)
+    assert prediction.quality == ["too_dark", "low_contrast"]
+    for sentence in (str(Hint.TOO_DARK.label), str(Hint.LOW_CONTRAST.label)):
+        assert sentence in shown(client, prediction)
+        assert sentence in text(client.get(f"/predictions/{prediction.pk}/report/"))
+        assert sentence in report.report(prediction).sentences[-1]
+    assert client.get(f"/predictions/{prediction.pk}/report.pdf").status_code == 200
+    told = client.get(f"/api/predictions/{prediction.pk}/").json()["hints"]
+    assert told == [
+        {"code": "too_dark", "text": str(Hint.TOO_DARK.label)},
+        {"code": "low_contrast", "text": str(Hint.LOW_CONTRAST.label)},
+    ]
+    (row,) = csv.DictReader(io.StringIO(client.get("/history/export.csv").content.decode()))
+    assert row["hints"] == "too_dark low_contrast"
+
+
+def test_a_negative_is_told_among_the_hints(client, sent):
+    negative = sent(png(Image.eval(phantom.draw(seed=1), lambda value: 255 - value)))
+    assert negative.inverted
+    assert negative.hints == [Hint.INVERTED]
+    assert shown(client, negative).count(str(Hint.INVERTED.label)) == 1
+
+
+def test_a_good_picture_and_an_old_row_bear_no_hint(client, sent):
+    assert "About the picture" not in shown(client, sent())
+    assert kept(sent(), quality=["what_nobody_measures_any_more"]).hints == []
+
+
+def test_a_refused_picture_is_told_what_may_be_wrong_with_it(client, sent):
+    cut = sent(png(phantom.draw(seed=1).crop((256, 0, 640, 560))))
+    assert cut.is_rejected
+    assert str(Hint.CUT_OFF.label) in shown(client, cut)
+    assert report.report(cut).sentences[-1] == str(Hint.CUT_OFF.label)
+
+
+def test_every_measure_has_a_sentence():
+    assert Hint.values == ["inverted", *quality.CODES]

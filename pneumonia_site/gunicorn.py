@@ -1,0 +1,139 @@
+"""How gunicorn serves the site: `gunicorn --config pneumonia_site/gunicorn.py`, which `make production` calls.
+
+Read by gunicorn, never imported by the site. docs/deploy.md tells of systemd and nginx, benchmarks/NOTES.md of the
+measurements behind the numbers.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import environ
+
+env = environ.FileAwareEnv()
+BASE_DIR = Path(__file__).resolve().parent.parent
+env.read_env(BASE_DIR / ".env")
+os.environ["DEBUG"] = "False"  # whatever .env says of this checkout
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pneumonia_site.settings")
+
+wsgi_app = "pneumonia_site.wsgi"
+chdir = str(BASE_DIR)
+bind = env.str("BIND", default="") or f"127.0.0.1:{env.int('PORT', default=8000)}"
+proc_name = "pneumonia-site"
+control_socket_disable = True
+
+# --- Processes and threads --------------------------------------------------------------
+
+worker_class = "pneumonia_site.worker.BufferedThreadWorker"
+workers = env.int("WEB_CONCURRENCY", default=max(2, len(os.sched_getaffinity(0))))
+threads = env.int("THREADS", default=4)
+# Code and network are read once and shared, and a worker that died is replaced in milliseconds. HUP replaces the
+# workers and loses no request; new code needs a restart, see docs/deploy.md.
+preload_app = True
+max_requests = 10_000  # then a fresh worker takes over, not from all at the same time
+max_requests_jitter = 2_000
+
+# --- Time-outs and limits ---------------------------------------------------------------
+
+timeout = 60  # seconds without a sign of life, after which a worker is replaced
+graceful_timeout = 30  # seconds that requests in flight have to finish
+keepalive = 5
+worker_connections = 400  # to each worker; each may take two of the 1,024 file descriptors that it usually has
+limit_request_line = 4094
+limit_request_fields = 50
+limit_request_field_size = 8190
+# The sign of life is a file's time stamp: a full or slow disk must not look like death.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # nosec B108
+
+# --- Metrics ----------------------------------------------------------------------------
+
+# Workers count in files here, so that whichever is asked for /metrics tells of all. The variable is set before
+# anything that counts is imported, and stays while this file is read again: then the counts go on.
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    sys.path.insert(0, chdir)
+    from django.conf import settings
+
+    counts = Path(settings.VAR_DIR) / "metrics"
+    shutil.rmtree(counts, ignore_errors=True)
+    counts.mkdir(mode=0o700)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counts)
+
+
+# --- Hooks ------------------------------------------------------------------------------
+
+
+def on_starting(server: Any) -> None:
+    """Bring the database up to date, and say what the site will not do as it is set."""
+    import django
+
+    django.setup()
+    from django.conf import settings
+    from django.contrib.auth import get_user_model
+    from django.core.management import call_command
+    from django.db import DatabaseError, connection, connections
+    from django.db.migrations.executor import MigrationExecutor
+    from django.utils.module_loading import import_string
+
+    from diagnosis import checks
+
+    try:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            call_command("migrate", verbosity=0)
+        nobody = not settings.ANONYMOUS_UPLOADS and not get_user_model().objects.exists()
+    except (DatabaseError, OSError) as error:
+        raise SystemExit(f"The database cannot be brought up to date: {error}.") from error
+    finally:
+        connections.close_all()
+
+    for message in checks.model_bundle_is_readable() + checks.media_is_writable():
+        server.log.error("%s %s", message.msg, message.hint or "")
+    if settings.ALLOWED_HOSTS == settings.THIS_MACHINE:
+        server.log.warning("ALLOWED_HOSTS is not set, so this machine alone is served: see docs/deploy.md for others.")
+    elif settings.HTTPS and not settings.NUM_PROXIES:
+        server.log.warning(
+            "HTTPS is on and NUM_PROXIES is 0: browsers are sent to https://, where nobody answers. Set NUM_PROXIES=1 "
+            "behind a proxy, or HTTPS=False without one."
+        )
+    if not env.str("SECRET_KEY", default=""):
+        server.log.info("SECRET_KEY is not set: one of this installation's own is kept in %s.", settings.VAR_DIR)
+    if nobody:
+        server.log.warning("There is no account yet, and visitors may not upload: `make admin` makes the first one.")
+    collected = Path(settings.STATIC_ROOT, "staticfiles.json")
+    if not collected.exists():
+        server.log.warning("Style sheets and scripts are neither compressed nor kept by browsers: `make static`.")
+    elif any(file.stat().st_mtime > collected.stat().st_mtime for file in (BASE_DIR / "static").rglob("*.*")):
+        server.log.warning("Style sheets and scripts have changed since they were collected: `make static`.")
+    chosen = import_string(settings.LOG_FORMATS[settings.LOG_FORMAT])
+    for handler in server.log.error_log.handlers:  # from now on gunicorn's words would quote what clients send
+        handler.setFormatter(chosen())
+
+
+def when_ready(server: Any) -> None:
+    """Remove what an earlier crash left behind, beside the serving."""
+    subprocess.Popen(
+        ["/usr/bin/env", "nice", "-n", "19", sys.executable, "manage.py", "sweep"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        env={name: value for name, value in os.environ.items() if name != "PROMETHEUS_MULTIPROC_DIR"},  # no worker
+    )
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """A worker shares no database connection with its parent."""
+    from django.db import connections
+
+    connections.close_all()
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """What a worker counted outlives it, however it died."""
+    from diagnosis import metrics
+
+    try:
+        metrics.worker_gone(worker.pid)
+    except Exception:  # a full disk, say, must not end the server
+        server.log.exception("What worker %s counted is lost", worker.pid)
