@@ -54,7 +54,7 @@ def drift(latest: int = LATEST) -> Drift:
             _latest(analysed, "probability", latest), _latest(judged, "chest_xray_score", latest)
         )
     except inference.Unavailable:
-        return Drift("", latest, [], missing=inference.UNAVAILABLE)
+        return Drift("", latest, [], missing=str(inference.UNAVAILABLE))
     except inference.NoReference as error:
         return Drift(version, latest, [], missing=str(error))
     measures = [Measure("probability", _("Probability of pneumonia"), score, _verdict(score))]

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
-from diagnosis import access, inference, statistics
+from diagnosis import access, drift, inference, statistics
 from diagnosis.agreement import share
 from diagnosis.models import Review
 from diagnosis.templatetags import figures
@@ -42,6 +42,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     }
     if found.total.predictions:
         context |= _content(found, period)
+        context["drift"] = drift.drift_for(person)
     else:
         context["has_older"] = access.visible_to(person).exists()
     return render(request, "diagnosis/dashboard.html", context, status=200 if asked == period else 400)
