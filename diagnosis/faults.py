@@ -3,8 +3,10 @@
 import errno
 import sqlite3
 from dataclasses import dataclass
+from typing import Any
 
 from django.db import InterfaceError, OperationalError, connections
+from django.utils.translation import gettext_lazy as _
 
 
 @dataclass(frozen=True)
@@ -13,14 +15,14 @@ class Fault:
 
     status: int
     code: str
-    detail: str
+    detail: Any
 
 
-FULL = Fault(507, "storage_full", "The disk of this server is full, so nothing can be kept. Please try again later.")
+FULL = Fault(507, "storage_full", _("The disk of this server is full, so nothing can be kept. Please try again later."))
 NOT_WRITABLE = Fault(
-    503, "storage_unavailable", "This server cannot store anything at the moment. Please try again in a minute."
+    503, "storage_unavailable", _("This server cannot store anything at the moment. Please try again in a minute.")
 )
-BUSY = Fault(503, "busy", "The database of this server is busy. Please try again in a minute.")
+BUSY = Fault(503, "busy", _("The database of this server is busy. Please try again in a minute."))
 RETRY_AFTER = 10
 """Seconds after which it is worth another try."""
 

@@ -105,7 +105,7 @@ def limit_request_size(get_response: Handler) -> Handler:
     return middleware
 
 
-def explain_wrong_method(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+def explain_wrong_method(get_response: Handler) -> Handler:
     """Give 405 a page, where Django sends nothing: somebody opened an address that a form is sent to."""
 
     def middleware(request: HttpRequest) -> HttpResponse:

@@ -119,9 +119,13 @@ def or_page(status: int, code: str, detail: Any, page: Callable[..., HttpRespons
 
 
 def _server_error_page(request: HttpRequest) -> HttpResponse:
-    """Made without the context that other pages have, since the database may be what is broken."""
-    context = {"theme": preferences.theme_of(request), "request_id": logs.request_id()}
-    return HttpResponse(render_to_string("500.html", context), status=500)
+    """Made without the context of other pages, since the database may be what is broken."""
+    return HttpResponse(render_to_string("500.html", _bare_context(request)), status=500)
+
+
+def _bare_context(request: HttpRequest) -> dict[str, str]:
+    """What a page shows that is made when anything may fail, with the id under which the log tells of it."""
+    return {"theme": preferences.theme_of(request), "request_id": logs.request_id()}
 
 
 BAD_REQUEST = gettext_lazy("The request was refused: it has too many fields or files, or a field that is too long.")
@@ -151,13 +155,13 @@ def of_the_machine(request: HttpRequest, error: BaseException) -> HttpResponse |
         return None
     logger.error("A request was not answered: %s", error)
     faults.let_go_of_database()
-    headers = {"Retry-After": str(faults.RETRY_AFTER)}
-    if is_api(request):
-        return problem(fault.status, fault.code, fault.detail, headers)
-    context = {"fault": fault, "theme": preferences.theme_of(request), "request_id": logs.request_id()}
-    page = render(None, "unavailable.html", context, status=fault.status)
-    page.headers["Retry-After"] = headers["Retry-After"]
-    return page
+
+    def page(request: HttpRequest) -> HttpResponse:
+        return render(None, "unavailable.html", {"fault": fault, **_bare_context(request)}, status=fault.status)
+
+    response = or_page(fault.status, fault.code, fault.detail, page)(request)
+    response.headers["Retry-After"] = str(faults.RETRY_AFTER)
+    return response
 
 
 def _body(status: int, code: str, detail: Any, **more: Any) -> dict[str, Any]:
