@@ -23,13 +23,19 @@ serve: $(VENV)/.installed
 	@$(BIN)/python manage.py migrate --verbosity 0
 	$(BIN)/python manage.py runserver --noreload $(PORT)
 
-production: $(VENV)/.installed static
+# Where no SECRET_KEY is given, this checkout makes one and keeps it.
+production: $(VENV)/.installed static var/secret_key.production
+	@if [ -z "$$SECRET_KEY$$SECRET_KEY_FILE" ] && ! grep -qsE '^(export )?SECRET_KEY(_FILE)?=.' .env; then \
+	  export SECRET_KEY_FILE=var/secret_key.production; fi; \
 	PORT=$(PORT) exec $(BIN)/gunicorn --config pneumonia_site/gunicorn.py
+
+var/secret_key.production: | $(VENV)/bin/python
+	@mkdir -p var && umask 077 && $(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))' >$@
 
 static: var/static/staticfiles.json
 
 var/static/staticfiles.json: $(VENV)/.installed $(shell find static -type f) pneumonia_site/staticfiles.py
-	@DEBUG=False $(BIN)/python manage.py collectstatic --noinput --clear --verbosity 0
+	@DEBUG=False SECRET_KEY=of-no-use-here $(BIN)/python manage.py collectstatic --noinput --clear --verbosity 0
 
 admin: $(VENV)/.installed
 	@$(BIN)/python manage.py migrate --verbosity 0

@@ -7,6 +7,7 @@ heatmap and rows. wrk posts real forms, each with another picture.
 
 import argparse
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -183,6 +184,7 @@ def main() -> None:
                 bearer = ""
                 if name == "site":
                     env = {"VAR_DIR": f"{folder}/site", "LOG_LEVEL": "WARNING", "PORT": str(port), "HTTPS": "False"}
+                    env["SECRET_KEY"] = secrets.token_urlsafe(50)
                     env |= dict.fromkeys(["PREDICT_THROTTLE", "API_THROTTLE"], "1000000/min")
                     bearer = new_site(env)
                     command = [BIN / "gunicorn", "--config", "pneumonia_site/gunicorn.py"]

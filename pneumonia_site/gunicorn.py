@@ -101,8 +101,6 @@ def on_starting(server: Any) -> None:
             "HTTPS is on and NUM_PROXIES is 0: browsers are sent to https://, where nobody answers. Set NUM_PROXIES=1 "
             "behind a proxy, or HTTPS=False without one."
         )
-    if not env.str("SECRET_KEY", default=""):
-        server.log.info("SECRET_KEY is not set: one of this installation's own is kept in %s.", settings.VAR_DIR)
     if nobody:
         server.log.warning("There is no account yet, and visitors may not upload: `make admin` makes the first one.")
     collected = Path(settings.STATIC_ROOT, "staticfiles.json")

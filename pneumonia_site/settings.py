@@ -25,7 +25,7 @@ DEBUG = env.bool("DEBUG", default=True)
 
 
 def own_key() -> str:
-    """A key of this installation's own, kept so that a restart logs nobody out."""
+    """A key of this checkout's own for development, kept so that a restart logs nobody out."""
     path = VAR_DIR / "secret_key"
     if not path.exists():
         draft = VAR_DIR / f"secret_key.{os.getpid()}"
@@ -40,7 +40,7 @@ def own_key() -> str:
     return path.read_text()
 
 
-SECRET_KEY = env.str("SECRET_KEY", default="") or own_key()
+SECRET_KEY = env.str("SECRET_KEY", default="") or (own_key() if DEBUG else env.str("SECRET_KEY"))
 THIS_MACHINE = ["localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"] if DEBUG else THIS_MACHINE)
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])

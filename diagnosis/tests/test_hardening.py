@@ -47,14 +47,20 @@ def test_every_setting_is_listed_with_its_line():
         assert re.search(rf"^# .+\n#{name}=", listed, re.MULTILINE), name
 
 
-def test_a_key_that_is_not_set_is_made_once_and_kept(tmp_path):
-    without = {name: value for name, value in PRODUCTION.items() if name != "SECRET_KEY"}
-    assert check(tmp_path, without).returncode == 0
+def test_without_a_key_production_does_not_start_and_names_it(tmp_path):
+    result = check(tmp_path, {name: value for name, value in PRODUCTION.items() if name != "SECRET_KEY"})
+    assert result.returncode != 0
+    assert "SECRET_KEY" in result.stderr.splitlines()[-1]
+
+
+def test_for_development_a_key_is_made_once_and_kept(tmp_path):
+    development = {"DEBUG": "True"}
+    check(tmp_path, development)
     key = tmp_path / "secret_key"
     made = key.read_text()
     assert len(made) >= 50
     assert key.stat().st_mode & 0o077 == 0
-    assert check(tmp_path, without).returncode == 0
+    check(tmp_path, development)
     assert key.read_text() == made
     assert not list(tmp_path.glob("secret_key.*"))
 

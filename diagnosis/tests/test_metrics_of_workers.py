@@ -27,7 +27,13 @@ def server(tmp_path) -> Iterator[tuple[str, subprocess.Popen]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     kept = {name: value for name, value in os.environ.items() if name not in ("ALLOWED_HOSTS", "DATABASE_URL", "HTTPS")}
-    told = {"VAR_DIR": str(tmp_path), "BIND": f"127.0.0.1:{port}", "WEB_CONCURRENCY": "2", "METRICS_TOKEN": TOKEN}
+    told = {
+        "VAR_DIR": str(tmp_path),
+        "BIND": f"127.0.0.1:{port}",
+        "WEB_CONCURRENCY": "2",
+        "METRICS_TOKEN": TOKEN,
+        "SECRET_KEY": TOKEN * 9,
+    }
     log = (tmp_path / "log").open("w")
     process = subprocess.Popen(
         [sys.executable, "-m", "gunicorn", "--config", "pneumonia_site/gunicorn.py"],
