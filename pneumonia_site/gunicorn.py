@@ -4,6 +4,7 @@ Read by gunicorn, never imported by the site. docs/deploy.md tells of systemd an
 measurements behind the numbers.
 """
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -46,6 +47,9 @@ limit_request_fields = 50
 limit_request_field_size = 8190
 # The sign of life is a file's time stamp: a full or slow disk must not look like death.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # nosec B108
+
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 # --- Hooks ------------------------------------------------------------------------------
@@ -104,7 +108,11 @@ def when_ready(server: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """A worker shares no database connection with its parent."""
+    """A worker shares no database connection with its parent, and gives back the memory that large pictures took."""
     from django.db import connections
 
     connections.close_all()
+    # By itself glibc learns from the first large picture to keep the memory of the next ones: 200 MB and more.
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(M_MMAP_THRESHOLD, 1 << 20)
+        mallopt(M_TRIM_THRESHOLD, 16 << 20)
