@@ -63,6 +63,7 @@ class Cause:
     answers: Counter = field(default_factory=Counter)
     broken: int = 0
     back_after: float | None = None
+    memory_mb: float = 0.0
     said: str = ""
 
 
@@ -74,7 +75,7 @@ class Report:
     accepted: int
     lost: dict[str, int]
     swept: int
-    memory_mb: tuple[float, float]
+    memory_mb: float
     server_errors: list[str]
 
     @property
@@ -188,7 +189,7 @@ class Load:
 
     def __init__(self, site: Site, token: str):
         self.site, self.headers = site, {"Authorization": f"Bearer {token}"}
-        self.cause = Cause("none")
+        self.cause = Cause("the first start")
         self.accepted: dict[str, tuple[str, str]] = {}
         self.lock = threading.Lock()
         self.stopping = threading.Event()
@@ -245,7 +246,7 @@ class Load:
                 cause.said = f"{answer.status_code} without a sentence"
         return answer.status_code < 500 and answer.status_code != 408
 
-    def wait_for_answers(self, number: int = 1, patience: float = 60) -> float:
+    def wait_for_answers(self, number: int = 1, patience: float = 120) -> float:
         """Seconds until so many further pictures were accepted."""
         start, goal = time.monotonic(), len(self.accepted) + number
         while len(self.accepted) < goal:
@@ -445,10 +446,10 @@ def run(folder: Path, *, short: bool = False, tell: Callable[[str], None] = prin
         token = site.manage("migrate", "--verbosity", "0") or site.manage("shell", "--command", ACCOUNT)
         load = Load(site, token.split("token ")[1].strip())
         site.start()
-        causes = []
+        causes = [load.cause]
         load.start()
+        load.cause.back_after = load.cause.seconds = load.wait_for_answers()
         load.wait_for_answers(CLIENTS)
-        memory = [0.0, 0.0]
         for plan in PLAN:
             seconds = plan.seconds_in_short if short else plan.seconds
             if not seconds:
@@ -462,17 +463,19 @@ def run(folder: Path, *, short: bool = False, tell: Callable[[str], None] = prin
             except Skipped as reason:
                 cause.said = f"skipped: {reason}"
             cause.seconds = time.monotonic() - start
-            tell(f"{cause.name}: {cause.seconds:.0f} s, {_codes(cause.answers)}, {cause.broken} broken. {cause.said}")
-            if plan is PLAN[0]:
-                memory[0] = site.memory_mb()
+            cause.memory_mb = site.memory_mb()
+            tell(
+                f"{cause.name}: {cause.seconds:.0f} s, {_codes(cause.answers)}, {cause.broken} broken, "
+                f"{cause.memory_mb:.0f} MB in {len(site.workers())} workers. {cause.said}"
+            )
         load.stop()
         time.sleep(1)
-        memory[1] = site.memory_mb()
+        memory = site.memory_mb()
         site.stop()
         swept = int(site.manage("sweep", "--older-than", "0").split()[1])
         lost = check(site.var, load.accepted)
         errors = [line for line in site.log.read_text().splitlines() if '"status": 500' in line]
-        return Report(causes, len(load.accepted), lost, swept, (memory[0], memory[1]), errors)
+        return Report(causes, len(load.accepted), lost, swept, memory, errors)
     finally:
         site.close()
 
@@ -508,7 +511,7 @@ def check(var: Path, accepted: dict[str, tuple[str, str]]) -> dict[str, int]:
     lost["files without a row"] = len(there - set(files))
     with contextlib.closing(sqlite3.connect(var / "db.sqlite3")) as rows:
         rows.create_function("REGEXP", 2, lambda *_: True)
-        lost["damage to the database"] = rows.execute("PRAGMA integrity_check").fetchone() != ("ok",)
+        lost["damage to the database"] = int(rows.execute("PRAGMA integrity_check").fetchone() != ("ok",))
     return dict(lost)
 
 
@@ -538,13 +541,14 @@ def write(report: Report, path: Path) -> None:
         f"{platform.python_version()}: the production server under {CLIENTS} clients that post distinct pictures under "
         "Idempotency-Keys, and send again what got no answer or one of a failing machine.",
         "",
-        "| cause | seconds | answers by code | connections broken | first 200 after its end | |",
-        "|---|---|---|---|---|---|",
+        "| cause | seconds | answers by code | connections broken | first 200 after its end | memory (PSS) | |",
+        "|---|---|---|---|---|---|---|",
     ]
     for cause in report.causes:
         back = "" if cause.back_after is None else f"{cause.back_after:.1f} s"
         lines.append(
-            f"| {cause.name} | {cause.seconds:.0f} | {_codes(cause.answers)} | {cause.broken} | {back} | {cause.said} |"
+            f"| {cause.name} | {cause.seconds:.0f} | {_codes(cause.answers)} | {cause.broken} | {back} "
+            f"| {cause.memory_mb:.0f} MB | {cause.said} |"
         )
     total = sum(report.answers.values()) + sum(cause.broken for cause in report.causes)
     lines += [
@@ -554,7 +558,7 @@ def write(report: Report, path: Path) -> None:
         + ", ".join(f"{name}: {number}" for name, number in report.lost.items())
         + ").",
         f"- Files that killed processes left without a row, and `sweep` removed: {report.swept}.",
-        f"- Memory of all processes (PSS): {report.memory_mb[0]:.0f} MB before, {report.memory_mb[1]:.0f} MB after.",
+        f"- Memory of all processes (PSS): {report.memory_mb:.0f} MB at the end.",
         f"- Errors 500 in the server's log: {len(report.server_errors)}.",
     ]
     path.write_text("\n".join(lines) + "\n")

@@ -4,6 +4,7 @@ Read by gunicorn, never imported by the site. docs/deploy.md tells of systemd an
 measurements behind the numbers.
 """
 
+import ctypes
 import hashlib
 import os
 import shutil
@@ -65,6 +66,9 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counts)
 
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+
+
 # --- Hooks ------------------------------------------------------------------------------
 
 
@@ -124,10 +128,14 @@ def when_ready(server: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """A worker shares no database connection with its parent."""
+    """A worker shares no database connection with its parent, and gives back the memory that large pictures took."""
     from django.db import connections
 
     connections.close_all()
+    # By itself glibc learns from the first large picture to keep the memory of the next ones: 200 MB and more.
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(M_MMAP_THRESHOLD, 1 << 20)
+        mallopt(M_TRIM_THRESHOLD, 16 << 20)
 
 
 def child_exit(server: Any, worker: Any) -> None:

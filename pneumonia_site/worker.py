@@ -137,7 +137,7 @@ class Connection(TConn):
 
 
 class BufferedThreadWorker(ThreadWorker):
-    """Accepts any number of connections; where there are too many, those that waited longest for a request go."""
+    """Accepts any number of connections; where there are too many, those go that have been idle or slow for longest."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -167,10 +167,10 @@ class BufferedThreadWorker(ThreadWorker):
         self._await_request(Connection(self.cfg, client, address, listener.getsockname()))
 
     def _make_room(self) -> None:
-        for waiting in (self.closing, self.keepalived_conns, self.pending_conns):
-            if waiting:
-                self._drop(waiting[0], waiting)
-                return
+        places = [place for place in (self.closing, self.keepalived_conns, self.pending_conns) if place]
+        if places:
+            place = min(places, key=lambda place: place[0].started)
+            self._drop(place[0], place)
 
     def _await_request(self, conn: Connection) -> None:
         conn.sock.setblocking(False)
@@ -243,6 +243,7 @@ class BufferedThreadWorker(ThreadWorker):
             self._take(conn, data)
         else:
             conn.sock.setblocking(False)
+            conn.started = time.monotonic()
             conn.set_timeout()
             if not self.alive:
                 conn.timeout = min(conn.timeout, time.monotonic() + STOP_KEEPALIVE_LINGER)
