@@ -106,7 +106,7 @@ def test_of_several_files_each_is_told(sender, xray, full_disk):
 def test_people_are_told_on_the_page(sender, xray, full_disk):
     answer = send(sender, xray, "/")
     assert answer.status_code == 507
-    assert answer.content.decode().count(faults.FULL.detail) == 2
+    assert answer.content.decode().count(str(faults.FULL.detail)) == 2
 
 
 def test_after_the_fault_the_same_request_is_answered(sender, xray, read_only_database):
@@ -123,7 +123,7 @@ def test_looking_at_a_result_while_nothing_can_be_noted_is_told(sender, xray, re
         cursor.execute("PRAGMA query_only = 1")
     answer = sender.get(url)
     assert answer.status_code == 503
-    assert faults.NOT_WRITABLE.detail in answer.content.decode()
+    assert str(faults.NOT_WRITABLE.detail) in answer.content.decode()
     assert answer["Retry-After"]
 
 
@@ -143,7 +143,7 @@ def test_a_session_that_cannot_be_kept_is_told(alice, xray, monkeypatch, address
         assert answer.json()["code"] == "storage_unavailable"
     else:
         answer = client.post(address, {"username": "alice", "password": "secret of alice"})
-        assert faults.NOT_WRITABLE.detail in answer.content.decode()
+        assert str(faults.NOT_WRITABLE.detail) in answer.content.decode()
     assert answer.status_code == 503
     connection.close()
 
