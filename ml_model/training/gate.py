@@ -69,12 +69,12 @@ def build(
     kinds = np.array([path.relative_to(other_pictures).parts[0] for path in files])
     for_fitting = _drawn_for_fitting(files)
     others, turned_others = features(pictures), features(255 - pictures)
-    turned_chests = features(255 - sample)
+    turned_chests, held_out = features(255 - sample), features(validation)
 
     def fit(which: np.ndarray) -> tuple[linear.Head, float]:
         negative = [others[which], turned_others[which], turned_chests]
         head = linear.fit(np.concatenate(positive), np.concatenate(negative))
-        lowest = np.quantile(head.logit(features(validation)), REFUSED_CHESTS)
+        lowest = np.quantile(head.logit(held_out), REFUSED_CHESTS)
         return head, float(metrics.sigmoid(lowest - MARGIN))
 
     def count(head: linear.Head, threshold: float, which: np.ndarray) -> dict[str, int]:
@@ -82,7 +82,7 @@ def build(
         return {"pictures": len(passed), "refused": int((~passed).sum())}
 
     head, threshold = fit(for_fitting)
-    for name, values in (("validation", features(validation)), ("other chest X-rays", elsewhere)):
+    for name, values in (("validation", held_out), ("other chest X-rays", elsewhere)):
         if len(values):
             passed = int((head.score(values) >= threshold).sum())
             measured["accepted"][name] = {"pictures": len(values), "accepted": passed}
