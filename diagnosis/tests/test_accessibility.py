@@ -21,12 +21,21 @@ RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "be
 RULES_OF_ADMIN = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 # The second theme is another in its colours alone.
 OF_COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
-VISITORS = ["/", "/history/", "/model/", "/accounts/login/", "/accounts/sign-up/", "/accounts/password/reset/"]
+VISITORS = [
+    "/",
+    "/history/",
+    "/dashboard/",
+    "/model/",
+    "/accounts/login/",
+    "/accounts/sign-up/",
+    "/accounts/password/reset/",
+]
 VISITORS += ["/accounts/password/reset/MQ/old/", "/accounts/logout/"]
 ERRORS = ["/nothing/", "/accounts/download?%00", "/preferences/theme"]
 OF_A_USER = [
     "/",
     "/history/",
+    "/dashboard/",
     "/history/?label=Pneumonia&sort=high",
     "/history/?until=never",
     "/history/compare/?pick={pk}&pick={rejected}",
@@ -164,7 +173,15 @@ def test_pages_of_staff(look, page, live_server, addresses):
 
 def test_arabic_pages(look, page, live_server, alice, addresses):
     log_in(page, live_server, alice)
-    paths = ["/", "/history/", "/predictions/{pk}/", "/predictions/{pk}/report/", "/model/", "/accounts/"]
+    paths = [
+        "/",
+        "/history/",
+        "/dashboard/",
+        "/predictions/{pk}/",
+        "/predictions/{pk}/report/",
+        "/model/",
+        "/accounts/",
+    ]
     look([path.format(**addresses) for path in paths], language="ar", themes=("dark",))
     assert page.locator("html").get_attribute("dir") == "rtl"
 
