@@ -529,7 +529,7 @@ def _is_picture(path: Path) -> bool:
 
 
 def _codes(answers: Counter) -> str:
-    return ", ".join(f"{number} x {code}" for code, number in sorted(answers.items())) or "no answers"
+    return ", ".join(f"{number} x {code}" for code, number in sorted(answers.items()) if number) or "no answers"
 
 
 def write(report: Report, path: Path) -> None:
@@ -539,9 +539,10 @@ def write(report: Report, path: Path) -> None:
         "",
         f"Written by `make torture` on {platform.system()} with {os.cpu_count()} CPU cores and Python "
         f"{platform.python_version()}: the production server under {CLIENTS} clients that post distinct pictures under "
-        "Idempotency-Keys, and send again what got no answer or one of a failing machine.",
+        "Idempotency-Keys, and send again what got no answer or one of a failing machine. 422 is a picture that the "
+        "gate refuses, which is kept too.",
         "",
-        "| cause | seconds | answers by code | connections broken | first 200 after its end | memory (PSS) | |",
+        "| cause | seconds | answers by code | broken or refused | first 200 after its end | memory (PSS) | |",
         "|---|---|---|---|---|---|---|",
     ]
     for cause in report.causes:

@@ -160,6 +160,7 @@ def _store(files: list[tuple[FieldFile, str, bytes]], rows: list[Model], *, by: 
     """Write `files` and insert `rows`; a failure leaves none of them. Raises NotStored where the machine failed."""
     # Also those that a full disk lets begin and not end, whose field never learns its name.
     names = [field.field.generate_filename(field.instance, file_name) for field, file_name, _ in files]
+    committing = False
     try:
         for field, file_name, content in files:
             field.save(file_name, ContentFile(content), save=False)
@@ -167,10 +168,11 @@ def _store(files: list[tuple[FieldFile, str, bytes]], rows: list[Model], *, by: 
             for row in rows:
                 row.save(force_insert=True)
             audit.record(by, audit.Action.MADE, made := [row for row in rows if isinstance(row, Prediction)])
+            committing = True
     except BaseException as error:
         fault = faults.fault_of(error)
         # A database that is lost while it commits may have kept the rows: `sweep` finds out later.
-        if not isinstance(error, OperationalError) or fault == faults.FULL:
+        if not (committing and isinstance(error, OperationalError)) or fault == faults.FULL:
             _delete_files(names)
         if fault:
             logger.error("A picture was not stored: %s", error)

@@ -31,7 +31,7 @@ control_socket_disable = True
 
 worker_class = "pneumonia_site.worker.BufferedThreadWorker"
 workers = env.int("WEB_CONCURRENCY", default=max(2, len(os.sched_getaffinity(0))))
-threads = env.int("THREADS", default=4)
+threads = env.int("THREADS", default=3)
 # Code and network are read once and shared, and a worker that died is replaced in milliseconds. HUP replaces the
 # workers and loses no request; new code needs a restart, see docs/deploy.md.
 preload_app = True

@@ -1,6 +1,7 @@
 """What is told when the machine fails: a full disk, a database that cannot be written, too many writers."""
 
 import errno
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.core.files.storage import FileSystemStorage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test import Client
 
 from diagnosis import audit, faults
@@ -93,8 +94,7 @@ def test_a_program_is_told_and_nothing_is_kept(sender, xray, settings, request, 
     assert answer.json()["code"] == code
     assert answer.json()["detail"].endswith("try again later.") or "in a minute" in answer.json()["detail"]
     assert Upload.objects.count() == Prediction.objects.count()
-    if status == 507:  # else the database may have kept the rows, and `sweep` sees to it
-        assert len(files(settings)) == 3 * Upload.objects.count()
+    assert len(files(settings)) == 3 * Upload.objects.count()
 
 
 def test_of_several_files_each_is_told(sender, xray, full_disk):
@@ -107,6 +107,22 @@ def test_people_are_told_on_the_page(sender, xray, full_disk):
     answer = send(sender, xray, "/")
     assert answer.status_code == 507
     assert answer.content.decode().count(str(faults.FULL.detail)) == 2
+
+
+def test_files_stay_where_the_database_is_lost_while_it_commits(sender, xray, settings, monkeypatch):
+    """It may have kept the rows."""
+    cause = sqlite3.OperationalError("disk I/O error")
+    cause.sqlite_errorcode = sqlite3.SQLITE_IOERR
+
+    def fail():
+        raise OperationalError("disk I/O error") from cause
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "commit", fail)
+        assert send(sender, xray).status_code == 503
+    assert len(files(settings)) == 3
+    call_command("sweep", "--older-than", "0")
+    assert not files(settings)
 
 
 def test_after_the_fault_the_same_request_is_answered(sender, xray, read_only_database):

@@ -21,6 +21,8 @@ WITHOUT_PRELOAD = """
 from pathlib import Path
 exec(compile(Path("pneumonia_site/gunicorn.py").read_text(), str(Path("pneumonia_site/gunicorn.py").resolve()), "exec"))
 preload_app = False
+import pneumonia_site.worker
+pneumonia_site.worker.HEAD_SECONDS = 2
 def on_starting(server):  # nor anything else of the site in the parent
     pass
 """
@@ -75,6 +77,9 @@ def test_several_workers_answer_without_preloading(tmp_path, xray):
         served.wait()
         assert post_many(served, xray(), 16) == [200] * 16
         assert_workers_serve_with_litert_alone(served)
+        answer = exchange(served, b"GET / HTTP/1.1\r\nX-Slow: ")
+        assert answer.startswith(b"HTTP/1.1 408 Request Timeout")
+        assert answer.endswith(b"please try again.\n")
     finally:
         served.close()
 
