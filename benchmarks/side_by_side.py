@@ -62,10 +62,12 @@ def running(command: list, port: int, env: dict[str, str], picture: bytes, beare
     """The server that `command` starts, from its first answer on."""
     url = f"http://127.0.0.1:{port}"
     headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+    env = {**os.environ, **env}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # it would have every start compile the program anew
     with tempfile.TemporaryFile() as log:
         started = time.perf_counter()
         process = subprocess.Popen(  # nosec B603
-            [str(part) for part in command], cwd=repository.ROOT, env=os.environ | env, stdout=log, stderr=log
+            [str(part) for part in command], cwd=repository.ROOT, env=env, stdout=log, stderr=log
         )
         try:
             while True:
