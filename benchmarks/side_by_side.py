@@ -84,11 +84,13 @@ def running(command: list, port: int, env: dict[str, str], picture: bytes, beare
                 raise SystemExit(f"{command[:2]} answers {answer.status_code}: {answer.text[:500]}")
             yield Server(psutil.Process(process.pid), url, took)
         finally:
+            below = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
             process.send_signal(signal.SIGTERM)
             try:
                 process.wait(40)
             except subprocess.TimeoutExpired:
                 process.kill()
+            psutil.wait_procs(below, timeout=40)  # what was started beside the serving uses the folder, too
 
 
 def load(url: str, connections: int, seconds: int, picture: Path, bearer: str = "") -> Load:
