@@ -42,7 +42,7 @@ admin: $(VENV)/.installed
 	@$(BIN)/python manage.py createsuperuser
 
 test: lint static
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
