@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings as django_settings
 
+from diagnosis import faults
 from diagnosis.api import problems
 from diagnosis.models import ApiToken, AuditEvent, Prediction, Upload
 
@@ -66,6 +67,7 @@ def test_every_code_of_an_error_is_explained():
     source = Path(problems.__file__).read_text()
     known = set(re.findall(r'(?:problem|_body|or_page)\(\s*\d+,\s*"(\w+)"', source))
     known |= set(re.findall(r'default_code = "(\w+)"', source))
+    known |= {fault.code for fault in vars(faults).values() if isinstance(fault, faults.Fault)}
     assert len(known) > 8
     for code in known:
         assert f"`{code}`" in TEXT, code
