@@ -17,10 +17,11 @@ from functools import partial
 from http import HTTPStatus
 from selectors import EVENT_READ
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from gunicorn.errors import ConfigError
 from gunicorn.http import get_parser
+from gunicorn.util import split_request_uri
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 HEAD_SECONDS = 10
@@ -94,7 +95,10 @@ class Connection(TConn):
         self.head_is_whole = True
         length = int(found[1]) if (found := _LENGTH.search(self.head)) else 0
         target = self.head.split(b" ", 2)[1] if self.head.count(b" ") > 1 else b""
-        path = unquote(urlsplit(target.decode("latin-1")).path)
+        try:
+            path = unquote(split_request_uri(target.decode("latin-1")).path)
+        except ValueError:
+            path = ""  # the parser refuses it
         self.head, waits = bytearray(_EXPECT.sub(b"", self.head)), bool(_EXPECT.search(self.head))
         if length > largest_body(path):
             return  # the application refuses it, and need not have it
@@ -150,6 +154,12 @@ class BufferedThreadWorker(ThreadWorker):
             raise ConfigError("This worker speaks no TLS: let nginx or another proxy do so, see docs/deploy.md.")
 
     # --- A connection comes, and its request arrives --------------------------------------
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Do what is due, but for connections that were let go of by what was done just before."""
+        for key, _ in self.poller.select(timeout):
+            if self.poller.get_map().get(key.fd) is key:
+                key.data(key.fileobj)
 
     def accept(self, listener: socket.socket) -> None:
         """Take a new connection in."""

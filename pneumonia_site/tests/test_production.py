@@ -1,5 +1,6 @@
 """The production server, as `make production` runs it: real gunicorn processes."""
 
+import os
 import re
 import signal
 import socket
@@ -139,6 +140,39 @@ def test_more_connections_than_there_is_room_for_do_not_keep_others_out(site):
     finally:
         for client in clients:
             client.close()
+
+
+def test_a_connection_that_goes_while_it_sends_harms_no_other(site):
+    before, clients = site.workers(), []
+    worker, *others = before
+    try:
+        for pid in others:
+            os.kill(pid, signal.SIGSTOP)  # so that one worker gets all
+        for beginning in [b"GET /"] * 399 + [b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"]:
+            clients.append(socket.create_connection(("127.0.0.1", site.port), timeout=30))
+            clients[-1].sendall(beginning)
+        assert b"200 OK" in clients[-1].recv(65_536)  # all of them are taken in
+        os.kill(worker, signal.SIGSTOP)
+        for _ in range(20):  # room is made for these by letting the first ones go, which send at the same moment
+            clients.append(socket.create_connection(("127.0.0.1", site.port), timeout=30))
+        for client in clients[:20]:
+            client.sendall(b"model/")
+        os.kill(worker, signal.SIGCONT)
+        assert b"200 OK" in exchange(site, b"GET /healthz HTTP/1.0\r\n\r\n")
+    finally:
+        for pid in site.workers():
+            os.kill(pid, signal.SIGCONT)
+        for client in clients:
+            client.close()
+    assert site.workers() == before
+
+
+@pytest.mark.parametrize("target", [b"//[", b"http://[", b"//a]/", b"*", b"\xff", b"http://[::1"])
+def test_an_address_that_is_none_harms_nobody_else(site, target):
+    before = site.workers()
+    answer = exchange(site, b"GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n" % target)
+    assert re.match(rb"HTTP/1\.\d 4\d\d ", answer)
+    assert site.workers() == before
 
 
 def exchange(site: torture.Site, request: bytes) -> bytes:
