@@ -36,7 +36,7 @@ IN_MEMORY = 1_000_000
 """Bytes of a body that are kept in memory; the rest goes into a temporary file."""
 LARGEST_HEAD = 65_536
 MOST_ANNOUNCED = 1_000_000_000
-"""Bytes that all unfinished requests of a worker together may announce."""
+"""Bytes that all unfinished requests of a worker together may announce; else that goes which has most still to come."""
 
 _LENGTH = re.compile(rb"^content-length:[ \t]*(\d{1,15})[ \t]*\r$", re.IGNORECASE | re.MULTILINE)
 _EXPECT = re.compile(rb"^expect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE | re.MULTILINE)
@@ -72,7 +72,6 @@ class Connection(TConn):
             self.head += data
             end = self.head.find(b"\r\n\r\n", seen) + 4
             if end < 4:
-                self.complete = len(self.head) > LARGEST_HEAD  # which the parser refuses
                 return
             data = bytes(self.head[end:])
             del self.head[end:]
@@ -131,7 +130,8 @@ class Connection(TConn):
     def forget(self) -> None:
         """Let go of the request."""
         if self.body:
-            self.body.close()
+            with contextlib.suppress(OSError):  # a full disk, which the last bytes do not fit on
+                self.body.close()
             self.body = None
 
     def close(self, graceful: bool = False) -> None:
@@ -218,8 +218,11 @@ class BufferedThreadWorker(ThreadWorker):
             self.poller.unregister(conn.sock)
             self.pending_conns.remove(conn)
             self.enqueue_req(conn)
+        elif not conn.head_is_whole and len(conn.head) > LARGEST_HEAD:
+            self._refuse(conn, 431, "The request's head is too long. Delete the cookies of this site and try again.")
         elif conn.length > IN_MEMORY and sum(each.length for each in self.pending_conns) > MOST_ANNOUNCED:
-            self._refuse(conn, 503, "Too much is being sent to this server. Nothing was stored; please try again soon.")
+            most = max(self.pending_conns, key=lambda each: each.length - each.arrived)
+            self._refuse(most, 503, "Too much is being sent to this server. Nothing was stored; please try again soon.")
 
     def murder_pending(self) -> None:
         """Give up requests that arrive too slowly, and connections that a worker about to stop waits for in vain."""

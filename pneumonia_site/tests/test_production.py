@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 import requests
 from django.conf import settings as django_settings
+from gunicorn.config import Config
 
 from benchmarks import torture
+from pneumonia_site.worker import Connection
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="looks into processes through /proc")
 
@@ -175,6 +177,20 @@ def test_an_address_that_is_none_harms_nobody_else(site, target):
     assert site.workers() == before
 
 
+def test_bodies_that_are_announced_and_do_not_come_keep_no_upload_out(site):
+    clients = []
+    try:
+        for _ in range(8):
+            clients.append(socket.create_connection(("127.0.0.1", site.port), timeout=30))
+            clients[-1].sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 498000000\r\n\r\n")
+        for _ in range(4):
+            answer = requests.post(f"{site.address}/predict", files={"file": bytes(8_000_000)}, timeout=30)
+            assert answer.status_code == 415
+    finally:
+        for client in clients:
+            client.close()
+
+
 def exchange(site: torture.Site, request: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", site.port), timeout=30) as client:
         client.sendall(request)
@@ -231,6 +247,20 @@ def test_a_body_that_waits_to_be_asked_for_is_asked_for_once(site, xray):
 def test_heads_have_limits(site, head):
     answer = exchange(site, b"GET / HTTP/1.1\r\nHost: localhost\r\n" + head + b"\r\n\r\n")
     assert re.match(rb"HTTP/1\.1 4\d\d ", answer)
+
+
+def test_a_head_without_end_is_answered(site):
+    answer = exchange(site, b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 12_000)
+    assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_body_that_a_full_disk_did_not_take_is_let_go_of():
+    ours, theirs = socket.socketpair()
+    connection = Connection(Config(), ours, ("127.0.0.1", 1), ("127.0.0.1", 2))
+    with Path("/dev/full").open("w+b") as connection.body, theirs:
+        connection.body.write(b"the last bytes, which wait in memory")
+        connection.close()
+        assert theirs.recv(1) == b""
 
 
 def test_a_body_too_large_is_answered_and_not_received(site):
