@@ -47,6 +47,7 @@ worker_connections = 400  # to each worker; each may take two of the 1,024 file 
 limit_request_line = 4094
 limit_request_fields = 50
 limit_request_field_size = 8190
+forwarder_headers = ""  # by itself gunicorn lets a local caller's header SCRIPT_NAME move the site to another path
 # The sign of life is a file's time stamp: a full or slow disk must not look like death.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # nosec B108
 

@@ -191,6 +191,13 @@ def test_bodies_that_are_announced_and_do_not_come_keep_no_upload_out(site):
             client.close()
 
 
+@pytest.mark.parametrize("name", [b"/history", b"/elsewhere"])
+def test_no_header_moves_the_site(site, name):
+    answer = exchange(site, b"GET /history/ HTTP/1.0\r\nHost: localhost\r\nSCRIPT_NAME: %s\r\n\r\n" % name)
+    assert b" 200 OK" in answer
+    assert b'href="/history/"' in answer
+
+
 def exchange(site: torture.Site, request: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", site.port), timeout=30) as client:
         client.sendall(request)
