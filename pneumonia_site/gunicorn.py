@@ -60,7 +60,7 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     sys.path.insert(0, chdir)
     from django.conf import settings
 
-    site = hashlib.sha256(str(settings.VAR_DIR).encode()).hexdigest()[:12]
+    site = hashlib.sha256(f"{settings.VAR_DIR} {bind}".encode()).hexdigest()[:12]
     counts = Path(worker_tmp_dir or settings.VAR_DIR) / f"pneumonia-site-metrics-{os.getuid()}-{site}"
     shutil.rmtree(counts, ignore_errors=True)
     counts.mkdir(mode=0o700)
@@ -133,6 +133,8 @@ def post_fork(server: Any, worker: Any) -> None:
     from django.db import connections
 
     connections.close_all()
+    # Some systems clear the memory of people who log out; without a place to count, each request would fail.
+    Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).mkdir(mode=0o700, exist_ok=True)
     # By itself glibc learns from the first large picture to keep the memory of the next ones: 200 MB and more.
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(M_MMAP_THRESHOLD, 1 << 20)

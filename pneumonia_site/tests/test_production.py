@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -95,6 +96,16 @@ def test_a_worker_that_is_killed_is_replaced(site, xray):
     site.wait()
     assert post_many(site, xray(), 4) == [200] * 4
     assert not set(killed) & set(site.workers())
+
+
+def test_a_site_whose_counts_were_cleared_away_serves_on(site, xray):
+    assert post_many(site, xray(), 4) == [200] * 4
+    mapped = "".join(Path(f"/proc/{pid}/maps").read_text() for pid in site.workers())
+    shutil.rmtree(re.search(r" (/\S+)/counter_\d+\.db", mapped)[1])
+    for pid in site.workers():
+        os.kill(pid, signal.SIGKILL)
+    site.wait()
+    assert post_many(site, xray(), 4) == [200] * 4
 
 
 def test_a_reload_loses_no_request(site, xray):
