@@ -83,7 +83,6 @@ def on_starting(server: Any) -> None:
     from django.core.management import call_command
     from django.db import DatabaseError, connection, connections
     from django.db.migrations.executor import MigrationExecutor
-    from django.utils.module_loading import import_string
 
     from diagnosis import checks
 
@@ -113,8 +112,16 @@ def on_starting(server: Any) -> None:
         server.log.warning("Style sheets and scripts are neither compressed nor kept by browsers: `make static`.")
     elif any(file.stat().st_mtime > collected.stat().st_mtime for file in (BASE_DIR / "static").rglob("*.*")):
         server.log.warning("Style sheets and scripts have changed since they were collected: `make static`.")
+    on_reload(server)  # from now on gunicorn's words would quote what clients send
+
+
+def on_reload(server: Any) -> None:
+    """Have gunicorn speak in the site's format; each reload sets its log up anew."""
+    from django.conf import settings
+    from django.utils.module_loading import import_string
+
     chosen = import_string(settings.LOG_FORMATS[settings.LOG_FORMAT])
-    for handler in server.log.error_log.handlers:  # from now on gunicorn's words would quote what clients send
+    for handler in server.log.error_log.handlers:
         handler.setFormatter(chosen())
 
 

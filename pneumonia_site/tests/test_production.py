@@ -117,6 +117,9 @@ def test_a_reload_loses_no_request(site, xray):
         time.sleep(0.1)
     assert not set(before) & set(site.workers())
     assert len(site.workers()) == 2
+    assert b" 400 " in exchange(site, b"GET / HTTP/1.1\r\nJane Doe: x\r\n\r\n")
+    assert "Invalid request from" in site.log.read_text()
+    assert "Jane" not in site.log.read_text(), "the log is as careful as before"
 
 
 BEGINNINGS = {
