@@ -164,10 +164,13 @@ class Site:
         """The process ids of the workers."""
         if not self.process:
             return []
+        found = []
         with contextlib.suppress(OSError):
-            pids = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-            return [int(pid) for pid in pids if b"gunicorn" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        return []
+            for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
+                with contextlib.suppress(OSError):  # another child, such as `sweep`, that has just ended
+                    if b"gunicorn" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                        found.append(int(pid))
+        return found
 
     def memory_mb(self) -> float:
         """Memory of all processes of the server, each shared page counted once (PSS)."""

@@ -14,6 +14,7 @@ import shutil
 import sqlite3
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,7 +87,10 @@ def write(target: Path) -> Backup:
                 )
             file.flush()
             os.fsync(file.fileno())
-        os.link(part, target)  # never over a file that came meanwhile
+        try:
+            os.link(part, target)  # never over a file that came meanwhile
+        except PermissionError:  # by a disk that knows no links, such as a memory stick
+            part.rename(target)
     except FileExistsError:
         raise Refused(f"{target} exists. Name another file.") from None
     finally:
@@ -192,7 +196,7 @@ def _unpack(source: Path, copy: Path, media: Path) -> Backup:
     """Unpack a backup and verify it. Raises Refused."""
     try:
         with zipfile.ZipFile(source) as archive:
-            contents = json.loads(archive.read(_CONTENTS))
+            contents = dict(json.loads(archive.read(_CONTENTS)))
             if contents.pop("format") != FORMAT:
                 raise Refused(f"{source} was written by another version of this program.")
             sha256 = contents.pop("sha256")
@@ -209,17 +213,16 @@ def _unpack(source: Path, copy: Path, media: Path) -> Backup:
         raise Refused(f"There is no file {source}.") from None
     except KeyError as error:
         raise Refused(f"{source} is no whole backup: {error.args[0]}") from error
-    except (zipfile.BadZipFile, ValueError, TypeError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, ValueError, TypeError, EOFError) as error:
         raise Refused(f"{source} is no backup, or is damaged: {error}. Take an earlier one.") from error
     return made
 
 
 def _inside(folder: Path, name: str) -> Path:
     """The path of a stored file. Raises ValueError for a name that leads elsewhere."""
-    path = folder / name
-    if Path(name).parts[0] not in _FOLDERS or ".." in Path(name).parts:
+    if name.partition("/")[0] not in _FOLDERS or ".." in Path(name).parts:
         raise ValueError(f"a file is called {name}")
-    return path
+    return folder / name
 
 
 def _extract(archive: zipfile.ZipFile, name: str, path: Path) -> None:

@@ -43,7 +43,7 @@ def files(paths: Iterable[Path], *, leave_out: Path | None = None) -> Iterator[P
     """
     out = leave_out and leave_out.resolve()
     for path in paths:
-        if path.is_dir():
+        if _is_folder(path):
             yield from (file for file in _below(path) if not out or file.name != out.name or file.resolve() != out)
         else:
             yield path
@@ -62,8 +62,22 @@ def _below(folder: Path) -> Iterator[Path]:
             continue
         if is_folder:
             yield from _below(path)
-        elif path.is_file() or (path.is_symlink() and not path.is_dir()):
+        elif _is_file(path):
             yield path
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False  # a row says why it cannot be read
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file() or (path.is_symlink() and not path.is_dir())
+    except OSError:
+        return True  # the same
 
 
 def name_of(path: Path) -> str:

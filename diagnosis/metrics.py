@@ -110,6 +110,7 @@ def _folder() -> Path | None:
 @contextmanager
 def _locked(folder: Path, how: int) -> Iterator[None]:
     """Readers together, or one writer alone: nobody sees a dead worker's counts twice, or not at all."""
+    folder.mkdir(mode=0o700, exist_ok=True)  # somebody may have cleaned up
     with (folder / "lock").open("w") as file:
         fcntl.flock(file, how)
         yield

@@ -47,6 +47,7 @@ worker_connections = 400  # to each worker; each may take two of the 1,024 file 
 limit_request_line = 4094
 limit_request_fields = 50
 limit_request_field_size = 8190
+forwarder_headers = ""  # by itself gunicorn lets a local caller's header SCRIPT_NAME move the site to another path
 # The sign of life is a file's time stamp: a full or slow disk must not look like death.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # nosec B108
 
@@ -59,7 +60,7 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     sys.path.insert(0, chdir)
     from django.conf import settings
 
-    site = hashlib.sha256(str(settings.VAR_DIR).encode()).hexdigest()[:12]
+    site = hashlib.sha256(f"{settings.VAR_DIR} {bind}".encode()).hexdigest()[:12]
     counts = Path(worker_tmp_dir or settings.VAR_DIR) / f"pneumonia-site-metrics-{os.getuid()}-{site}"
     shutil.rmtree(counts, ignore_errors=True)
     counts.mkdir(mode=0o700)
@@ -82,7 +83,6 @@ def on_starting(server: Any) -> None:
     from django.core.management import call_command
     from django.db import DatabaseError, connection, connections
     from django.db.migrations.executor import MigrationExecutor
-    from django.utils.module_loading import import_string
 
     from diagnosis import checks
 
@@ -112,8 +112,16 @@ def on_starting(server: Any) -> None:
         server.log.warning("Style sheets and scripts are neither compressed nor kept by browsers: `make static`.")
     elif any(file.stat().st_mtime > collected.stat().st_mtime for file in (BASE_DIR / "static").rglob("*.*")):
         server.log.warning("Style sheets and scripts have changed since they were collected: `make static`.")
+    on_reload(server)  # from now on gunicorn's words would quote what clients send
+
+
+def on_reload(server: Any) -> None:
+    """Have gunicorn speak in the site's format; each reload sets its log up anew."""
+    from django.conf import settings
+    from django.utils.module_loading import import_string
+
     chosen = import_string(settings.LOG_FORMATS[settings.LOG_FORMAT])
-    for handler in server.log.error_log.handlers:  # from now on gunicorn's words would quote what clients send
+    for handler in server.log.error_log.handlers:
         handler.setFormatter(chosen())
 
 
@@ -132,6 +140,8 @@ def post_fork(server: Any, worker: Any) -> None:
     from django.db import connections
 
     connections.close_all()
+    # Some systems clear the memory of people who log out; without a place to count, each request would fail.
+    Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).mkdir(mode=0o700, exist_ok=True)
     # By itself glibc learns from the first large picture to keep the memory of the next ones: 200 MB and more.
     if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
         mallopt(M_MMAP_THRESHOLD, 1 << 20)

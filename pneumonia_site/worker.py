@@ -17,10 +17,11 @@ from functools import partial
 from http import HTTPStatus
 from selectors import EVENT_READ
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from gunicorn.errors import ConfigError
 from gunicorn.http import get_parser
+from gunicorn.util import split_request_uri
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
 
 HEAD_SECONDS = 10
@@ -35,7 +36,7 @@ IN_MEMORY = 1_000_000
 """Bytes of a body that are kept in memory; the rest goes into a temporary file."""
 LARGEST_HEAD = 65_536
 MOST_ANNOUNCED = 1_000_000_000
-"""Bytes that all unfinished requests of a worker together may announce."""
+"""Bytes that all unfinished requests of a worker together may announce; else that goes which has most still to come."""
 
 _LENGTH = re.compile(rb"^content-length:[ \t]*(\d{1,15})[ \t]*\r$", re.IGNORECASE | re.MULTILINE)
 _EXPECT = re.compile(rb"^expect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE | re.MULTILINE)
@@ -71,7 +72,6 @@ class Connection(TConn):
             self.head += data
             end = self.head.find(b"\r\n\r\n", seen) + 4
             if end < 4:
-                self.complete = len(self.head) > LARGEST_HEAD  # which the parser refuses
                 return
             data = bytes(self.head[end:])
             del self.head[end:]
@@ -94,7 +94,10 @@ class Connection(TConn):
         self.head_is_whole = True
         length = int(found[1]) if (found := _LENGTH.search(self.head)) else 0
         target = self.head.split(b" ", 2)[1] if self.head.count(b" ") > 1 else b""
-        path = unquote(urlsplit(target.decode("latin-1")).path)
+        try:
+            path = unquote(split_request_uri(target.decode("latin-1")).path)
+        except ValueError:
+            path = ""  # the parser refuses it
         self.head, waits = bytearray(_EXPECT.sub(b"", self.head)), bool(_EXPECT.search(self.head))
         if length > largest_body(path):
             return  # the application refuses it, and need not have it
@@ -127,7 +130,8 @@ class Connection(TConn):
     def forget(self) -> None:
         """Let go of the request."""
         if self.body:
-            self.body.close()
+            with contextlib.suppress(OSError):  # a full disk, which the last bytes do not fit on
+                self.body.close()
             self.body = None
 
     def close(self, graceful: bool = False) -> None:
@@ -150,6 +154,12 @@ class BufferedThreadWorker(ThreadWorker):
             raise ConfigError("This worker speaks no TLS: let nginx or another proxy do so, see docs/deploy.md.")
 
     # --- A connection comes, and its request arrives --------------------------------------
+
+    def wait_for_and_dispatch_events(self, timeout: float) -> None:
+        """Do what is due, but for connections that were let go of by what was done just before."""
+        for key, _ in self.poller.select(timeout):
+            if self.poller.get_map().get(key.fd) is key:
+                key.data(key.fileobj)
 
     def accept(self, listener: socket.socket) -> None:
         """Take a new connection in."""
@@ -208,8 +218,11 @@ class BufferedThreadWorker(ThreadWorker):
             self.poller.unregister(conn.sock)
             self.pending_conns.remove(conn)
             self.enqueue_req(conn)
+        elif not conn.head_is_whole and len(conn.head) > LARGEST_HEAD:
+            self._refuse(conn, 431, "The request's head is too long. Delete the cookies of this site and try again.")
         elif conn.length > IN_MEMORY and sum(each.length for each in self.pending_conns) > MOST_ANNOUNCED:
-            self._refuse(conn, 503, "Too much is being sent to this server. Nothing was stored; please try again soon.")
+            most = max(self.pending_conns, key=lambda each: each.length - each.arrived)
+            self._refuse(most, 503, "Too much is being sent to this server. Nothing was stored; please try again soon.")
 
     def murder_pending(self) -> None:
         """Give up requests that arrive too slowly, and connections that a worker about to stop waits for in vain."""

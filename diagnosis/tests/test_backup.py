@@ -163,6 +163,50 @@ def test_what_is_not_sound_is_not_restored(send, settings, tmp_path, spoil, sent
     assert (rows(), stored(settings)) == (before_rows, before_files)
 
 
+def _scratch(content: bytearray, database: zipfile.ZipInfo) -> None:
+    for place in range(200, 260):
+        content[database.header_offset + place] ^= 0xFF
+
+
+def _lock(content: bytearray, database: zipfile.ZipInfo) -> None:
+    for head, flags in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        place = -1
+        while (place := content.find(head, place + 1)) >= 0:
+            content[place + flags] |= 1
+
+
+@pytest.mark.parametrize("spoil", [_scratch, _lock])
+def test_a_file_that_was_damaged_afterwards_is_told(send, settings, tmp_path, spoil):
+    send()
+    call_command("backup", str(tmp_path / "all.zip"))
+    with zipfile.ZipFile(tmp_path / "all.zip") as archive:
+        database = archive.getinfo("database.sqlite3")
+    content = bytearray((tmp_path / "all.zip").read_bytes())
+    spoil(content, database)
+    (tmp_path / "bad.zip").write_bytes(content)
+    files = stored(settings)
+    with pytest.raises(CommandError, match="damaged"):
+        call_command("restore", str(tmp_path / "bad.zip"), "--force")
+    assert stored(settings) == files
+
+
+def test_a_database_without_tables_is_told(tmp_path, settings, monkeypatch):
+    monkeypatch.setitem(connection.settings_dict, "NAME", str(tmp_path / "empty.sqlite3"))
+    with pytest.raises(CommandError, match="migrate"):
+        call_command("backup", str(tmp_path / "all.zip"))
+
+
+def test_a_disk_without_links_takes_a_backup(send, tmp_path, monkeypatch):
+    send()
+
+    def refuse(*_args):
+        raise PermissionError
+
+    monkeypatch.setattr(backup.os, "link", refuse)
+    call_command("backup", str(tmp_path / "all.zip"))
+    assert zipfile.is_zipfile(tmp_path / "all.zip")
+
+
 @pytest.mark.parametrize("content", [b"", b"no archive"])
 def test_what_is_no_backup_is_not_restored(send, tmp_path, content):
     send()

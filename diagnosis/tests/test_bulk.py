@@ -57,6 +57,17 @@ def test_a_slow_file_holds_up_no_more_than_its_window(tmp_path, monkeypatch, xra
     assert len(asked) <= 2 * bulk.AHEAD + 1
 
 
+def test_what_cannot_even_be_looked_at_is_a_row(folder, monkeypatch):
+    (row,) = json.loads(run("x" * 300, "--format", "json"))
+    assert (row["status"], row["error"]) == ("error", "The file cannot be read: File name too long")
+
+    def refuse(self):  # as in a folder whose names may be read and nothing else
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "is_file", refuse)
+    assert len(list(bulk.files([folder]))) == 5
+
+
 @pytest.mark.parametrize("ending", ["csv", "json"])
 def test_output_cut_off_anywhere_is_gone_on_with(folder, tmp_path, ending):
     output = tmp_path / f"answers.{ending}"

@@ -1,6 +1,8 @@
 """The production server, as `make production` runs it: real gunicorn processes."""
 
+import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,8 +14,10 @@ from pathlib import Path
 import pytest
 import requests
 from django.conf import settings as django_settings
+from gunicorn.config import Config
 
 from benchmarks import torture
+from pneumonia_site.worker import Connection
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="looks into processes through /proc")
 
@@ -99,6 +103,16 @@ def test_a_worker_that_is_killed_is_replaced(site, xray):
     assert not set(killed) & set(site.workers())
 
 
+def test_a_site_whose_counts_were_cleared_away_serves_on(site, xray):
+    assert post_many(site, xray(), 4) == [200] * 4
+    mapped = "".join(Path(f"/proc/{pid}/maps").read_text() for pid in site.workers())
+    shutil.rmtree(re.search(r" (/\S+)/counter_\d+\.db", mapped)[1])
+    for pid in site.workers():
+        os.kill(pid, signal.SIGKILL)
+    site.wait()
+    assert post_many(site, xray(), 4) == [200] * 4
+
+
 def test_a_reload_loses_no_request(site, xray):
     before = site.workers()
     site.process.send_signal(signal.SIGHUP)
@@ -108,6 +122,9 @@ def test_a_reload_loses_no_request(site, xray):
         time.sleep(0.1)
     assert not set(before) & set(site.workers())
     assert len(site.workers()) == 2
+    assert b" 400 " in exchange(site, b"GET / HTTP/1.1\r\nJane Doe: x\r\n\r\n")
+    assert "Invalid request from" in site.log.read_text()
+    assert "Jane" not in site.log.read_text(), "the log is as careful as before"
 
 
 BEGINNINGS = {
@@ -144,6 +161,60 @@ def test_more_connections_than_there_is_room_for_do_not_keep_others_out(site):
     finally:
         for client in clients:
             client.close()
+
+
+def test_a_connection_that_goes_while_it_sends_harms_no_other(site):
+    before, clients = site.workers(), []
+    worker, *others = before
+    try:
+        for pid in others:
+            os.kill(pid, signal.SIGSTOP)  # so that one worker gets all
+        for beginning in [b"GET /"] * 399 + [b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"]:
+            clients.append(socket.create_connection(("127.0.0.1", site.port), timeout=30))
+            clients[-1].sendall(beginning)
+        assert b"200 OK" in clients[-1].recv(65_536)  # all of them are taken in
+        os.kill(worker, signal.SIGSTOP)
+        for _ in range(20):  # room is made for these by letting the first ones go, which send at the same moment
+            clients.append(socket.create_connection(("127.0.0.1", site.port), timeout=30))
+        for client in clients[:20]:
+            client.sendall(b"model/")
+        os.kill(worker, signal.SIGCONT)
+        assert b"200 OK" in exchange(site, b"GET /healthz HTTP/1.0\r\n\r\n")
+    finally:
+        for pid in site.workers():
+            os.kill(pid, signal.SIGCONT)
+        for client in clients:
+            client.close()
+    assert site.workers() == before
+
+
+@pytest.mark.parametrize("target", [b"//[", b"http://[", b"//a]/", b"*", b"\xff", b"http://[::1"])
+def test_an_address_that_is_none_harms_nobody_else(site, target):
+    before = site.workers()
+    answer = exchange(site, b"GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n" % target)
+    assert re.match(rb"HTTP/1\.\d 4\d\d ", answer)
+    assert site.workers() == before
+
+
+def test_bodies_that_are_announced_and_do_not_come_keep_no_upload_out(site):
+    clients = []
+    try:
+        for _ in range(8):
+            clients.append(socket.create_connection(("127.0.0.1", site.port), timeout=30))
+            clients[-1].sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 498000000\r\n\r\n")
+        for _ in range(4):
+            answer = requests.post(f"{site.address}/predict", files={"file": bytes(8_000_000)}, timeout=30)
+            assert answer.status_code == 415
+    finally:
+        for client in clients:
+            client.close()
+
+
+@pytest.mark.parametrize("name", [b"/history", b"/elsewhere"])
+def test_no_header_moves_the_site(site, name):
+    answer = exchange(site, b"GET /history/ HTTP/1.0\r\nHost: localhost\r\nSCRIPT_NAME: %s\r\n\r\n" % name)
+    assert b" 200 OK" in answer
+    assert b'href="/history/"' in answer
 
 
 def exchange(site: torture.Site, request: bytes) -> bytes:
@@ -202,6 +273,20 @@ def test_a_body_that_waits_to_be_asked_for_is_asked_for_once(site, xray):
 def test_heads_have_limits(site, head):
     answer = exchange(site, b"GET / HTTP/1.1\r\nHost: localhost\r\n" + head + b"\r\n\r\n")
     assert re.match(rb"HTTP/1\.1 4\d\d ", answer)
+
+
+def test_a_head_without_end_is_answered(site):
+    answer = exchange(site, b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X: y\r\n" * 12_000)
+    assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+def test_a_body_that_a_full_disk_did_not_take_is_let_go_of():
+    ours, theirs = socket.socketpair()
+    connection = Connection(Config(), ours, ("127.0.0.1", 1), ("127.0.0.1", 2))
+    with Path("/dev/full").open("w+b") as connection.body, theirs:
+        connection.body.write(b"the last bytes, which wait in memory")
+        connection.close()
+        assert theirs.recv(1) == b""
 
 
 def test_a_body_too_large_is_answered_and_not_received(site):

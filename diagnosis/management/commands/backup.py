@@ -1,5 +1,6 @@
 """Write all that the site keeps into one file, while it runs."""
 
+import sqlite3
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ class Command(BaseCommand):
             made = backup.write(file)
         except backup.Refused as error:
             raise CommandError(str(error)) from error
+        except sqlite3.Error as error:
+            raise CommandError(f"The database could not be copied: {error}. Has `migrate` been run?") from error
         except OSError as error:
             raise CommandError(f"{file} could not be written: {error}.") from error
         self.stdout.write(

@@ -50,7 +50,7 @@ class Command(BaseCommand):
         except answers.NotContinued as error:
             raise CommandError(str(error)) from error
         except OSError as error:
-            raise CommandError(f"{output} cannot be written: {error.strerror}") from error
+            raise CommandError(f"{output or 'The output'} cannot be written: {error.strerror}") from error
         except KeyboardInterrupt:
             raise CommandError(
                 f"Stopped. The same command goes on with {output}." if output else "Stopped.", returncode=130
