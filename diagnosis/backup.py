@@ -30,6 +30,7 @@ from diagnosis.models import Upload
 
 FORMAT = 1
 _DATABASE, _MEDIA, _CONTENTS = "database.sqlite3", "media/", "backup.json"
+_LARGEST_CONTENTS = 10_000
 _FOLDERS = ("uploads", "predictions")
 
 
@@ -156,25 +157,35 @@ def read(source: Path, *, replace: bool = False) -> Backup:
         raise Refused(f"There are data already: {there[0]}. With --force the backup takes their place.")
     for folder in (database.parent, media):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with _folder_beside(database) as new, _folder_beside(media / _FOLDERS[0]) as new_media:
+    with contextlib.ExitStack() as stack:
+        new = stack.enter_context(_folder_beside(database))
+        new_media = stack.enter_context(_folder_beside(media / _FOLDERS[0]))
         made = _unpack(source, new / _DATABASE, new_media)
         _be_alone(database)
+        # Whatever fails from here on, the disk, a migration: all goes back to where it was.
+        undo = stack.enter_context(contextlib.ExitStack())
         stamp = f".before-{datetime.datetime.now():%Y-%m-%d-%H%M%S}-{secrets.token_hex(2)}"
         for name in _FOLDERS:
-            _exchange(new_media / name, media / name, media / stamp)
+            _exchange(new_media / name, media / name, media / stamp, undo)
         for suffix in ("-wal", "-shm", "-journal"):  # of a damaged one; beside another database they would harm it
-            _exchange(new / suffix, database.with_name(database.name + suffix), database.parent / stamp)
-        _exchange(new / _DATABASE, database, database.parent / stamp)
-    call_command("migrate", verbosity=0)
+            _exchange(new / suffix, database.with_name(database.name + suffix), database.parent / stamp, undo)
+        _exchange(new / _DATABASE, database, database.parent / stamp, undo)
+        undo.callback(connections.close_all)
+        call_command("migrate", verbosity=0)
+        undo.pop_all()
     return made
 
 
-def _exchange(new: Path, place: Path, old: Path) -> None:
+def _exchange(new: Path, place: Path, old: Path, undo: contextlib.ExitStack) -> None:
     if place.exists():
-        old.mkdir(mode=0o700, exist_ok=True)
+        if not old.exists():
+            old.mkdir(mode=0o700)
+            undo.callback(old.rmdir)
         place.rename(old / place.name)
+        undo.callback((old / place.name).rename, place)
     if new.exists():
         new.rename(place)
+        undo.callback(place.rename, new)
 
 
 def _be_alone(database: Path) -> None:
@@ -196,6 +207,8 @@ def _unpack(source: Path, copy: Path, media: Path) -> Backup:
     """Unpack a backup and verify it. Raises Refused."""
     try:
         with zipfile.ZipFile(source) as archive:
+            if archive.getinfo(_CONTENTS).file_size > _LARGEST_CONTENTS:
+                raise ValueError(f"its {_CONTENTS} is too large")
             contents = dict(json.loads(archive.read(_CONTENTS)))
             if contents.pop("format") != FORMAT:
                 raise Refused(f"{source} was written by another version of this program.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.core.files.storage import default_storage
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection
 
 from diagnosis import backup, services
 from diagnosis.models import AuditEvent, Prediction, Review, Upload
@@ -69,6 +69,23 @@ def test_data_are_not_replaced_without_being_told_to(send, settings, tmp_path):
     assert stored(settings) == files
     with pytest.raises(CommandError, match="exists"):
         call_command("backup", str(tmp_path / "all.zip"))
+
+
+def test_a_failed_migration_leaves_everything_as_it_was(send, settings, tmp_path, monkeypatch):
+    send(1)
+    call_command("backup", str(tmp_path / "all.zip"))
+    send(2)
+    before_rows, before_files = rows(), stored(settings)
+
+    def fail(*args, **options):
+        raise OperationalError("disk I/O error")
+
+    monkeypatch.setattr(backup, "call_command", fail)
+    with pytest.raises(CommandError, match="What was there is in its place"):
+        call_command("restore", str(tmp_path / "all.zip"), "--force")
+    assert rows() == before_rows
+    assert stored(settings) == before_files
+    assert not [*tmp_path.rglob(".before-*"), *tmp_path.rglob(".backup-*")]
 
 
 def test_an_upload_deleted_during_the_backup_is_left_out_whole(send, settings, tmp_path, monkeypatch):

@@ -1,10 +1,12 @@
 """Put a backup in the place of what the site keeps."""
 
+import sqlite3
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError
 
 from diagnosis import backup
 
@@ -25,7 +27,7 @@ class Command(BaseCommand):
             made = backup.read(file, replace=force)
         except backup.Refused as error:
             raise CommandError(str(error)) from error
-        except OSError as error:
+        except (OSError, sqlite3.Error, DatabaseError) as error:
             raise CommandError(f"{file} could not be restored: {error}. What was there is in its place.") from error
         self.stdout.write(
             f"Restored {made.uploads} uploads and {made.predictions} predictions, as they were at {made.made}."
