@@ -2,7 +2,7 @@
 -- Says at the end, on one line: answers, answers other than 200, requests that failed, seconds, median and
 -- 99th percentile in milliseconds.
 
-local jpeg, token, count = nil, "", 0
+local head, tail, token, count = nil, nil, "", 0
 other = 0  -- global, so that done() can ask for it
 local threads = {}
 
@@ -12,8 +12,11 @@ end
 
 function init(args)
   local file = io.open(args[1], "rb")
-  jpeg = file:read("*a")
+  local jpeg = file:read("*a")
   file:close()
+  head = "--xray\r\nContent-Disposition: form-data; name=\"file\"; filename=\"xray.jpg\"\r\n"
+    .. "Content-Type: image/jpeg\r\n\r\n" .. jpeg:sub(1, 2)
+  tail = jpeg:sub(3) .. "\r\n--xray--\r\n"
   token = args[2] or ""
   math.randomseed(os.time())
 end
@@ -22,13 +25,11 @@ function request()
   count = count + 1
   local words = string.format("%d %d", count, math.random(2 ^ 30))
   local comment = "\255\254" .. string.char(0, #words + 2) .. words
-  local body = "--xray\r\nContent-Disposition: form-data; name=\"file\"; filename=\"xray.jpg\"\r\n"
-    .. "Content-Type: image/jpeg\r\n\r\n" .. jpeg:sub(1, 2) .. comment .. jpeg:sub(3) .. "\r\n--xray--\r\n"
   local headers = { ["Content-Type"] = "multipart/form-data; boundary=xray" }
   if token ~= "" then
     headers["Authorization"] = "Bearer " .. token
   end
-  return wrk.format("POST", "/predict", headers, body)
+  return wrk.format("POST", "/predict", headers, head .. comment .. tail)
 end
 
 function response(status)
