@@ -543,8 +543,8 @@ def write(report: Report, path: Path) -> None:
         f"Written by `make torture` on {platform.system()} with {os.cpu_count()} CPU cores and Python "
         f"{platform.python_version()}: the production server under {CLIENTS} clients that post distinct pictures under "
         "Idempotency-Keys, and send again what got no answer or one of a failing machine. 422 is a picture that the "
-        "gate refuses, which is kept too. An answer counts for the cause during which its request was sent, so the last "
-        "requests of a cause may meet the next one.",
+        "gate refuses, which is kept too. An answer counts for the cause during which its request was "
+        "sent, so the last requests of a cause may meet the next one.",
         "",
         "| cause | seconds | answers by code | broken or refused | first 200 after its end | memory (PSS) | |",
         "|---|---|---|---|---|---|---|",

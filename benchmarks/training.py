@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 import repository
@@ -67,7 +66,7 @@ def measure(way: str, folder: Path) -> dict[str, float]:
         batch = settings.batch_size if pretrained else settings.small_batch_size
         if way == "pipeline":
             augment = augmentation.build(settings.seed, strong=not pretrained)
-        elif way == "same":
+        else:
             augment = keras.Sequential(
                 [
                     layers.RandomFlip("horizontal"),
@@ -76,35 +75,16 @@ def measure(way: str, folder: Path) -> dict[str, float]:
                     layers.RandomZoom((-0.2, 0.2), (-0.2, 0.2)),
                 ]
             )
-        else:
-            augment = keras.Sequential([layers.Identity()])
         member = network.member(model, trunk, settings.dropout)
-        trainer = fitting.compiled(member, augment, settings, learning_rate=1e-3, steps=1000)
-        fit: Callable[..., object]
-        if way == "generator":
-            feed = generator(folder, settings.size, batch)
-
-            def fit(steps: int | None = None, trainer=trainer, feed=feed) -> object:
-                return trainer.fit(feed, epochs=1, steps_per_epoch=steps, verbose=0)
-        else:
-            weights = fitting.balancing_weights(pictures.labels)
-
-            def fit(steps: int | None = None, trainer=trainer, batch=batch, weights=weights) -> object:
-                part = slice(steps * batch if steps else None)
-                return trainer.fit(
-                    pictures.pictures[part],
-                    pictures.labels[part],
-                    sample_weight=weights[part],
-                    batch_size=batch,
-                    epochs=1,
-                    verbose=0,
-                )
-
-        fit(1)
+        fitting.compile_for(member, settings, learning_rate=1e-3, steps=1000)
+        feed = generator(folder, settings.size, batch)
+        if way != "generator":
+            feed = fitting.augmented_batches(pictures, augment, batch)
+        member.fit(feed, epochs=1, steps_per_epoch=1, shuffle=False, verbose=0)
         epochs = []
         for _ in range(2):
             started = time.perf_counter()
-            fit()
+            member.fit(feed, epochs=1, shuffle=way == "generator", verbose=0)
             epochs.append(time.perf_counter() - started)
         seconds[trunk] = statistics.mean(epochs)
     return seconds

@@ -105,18 +105,16 @@ def _fit_member(
     if len(done) < schedule.epochs:
         augment = augmentation.build(settings.seed, strong=member.name == "small")
         steps = -(-len(train) // schedule.batch_size) * schedule.epochs
-        trainer = compiled(member, augment, settings, learning_rate=schedule.learning_rate, steps=steps)
-        trainer.fit(
-            train.pictures,
-            train.labels,
-            sample_weight=balancing_weights(train.labels),
+        compile_for(member, settings, learning_rate=schedule.learning_rate, steps=steps)
+        member.fit(
+            augmented_batches(train, augment, schedule.batch_size),
+            shuffle=False,  # the batches are already
             validation_data=(validation.pictures, validation.labels, balancing_weights(validation.labels)),
             epochs=schedule.epochs,
-            batch_size=schedule.batch_size,
             verbose=verbose,
             callbacks=[
                 keras.callbacks.BackupAndRestore(str(backup)),
-                _KeepBest(member, best, min((row["val_loss"] for row in done), default=float("inf"))),
+                _KeepBest(best, min((row["val_loss"] for row in done), default=float("inf"))),
                 keras.callbacks.CSVLogger(str(log), append=bool(done)),
             ],
         )
@@ -125,16 +123,12 @@ def _fit_member(
     return done
 
 
-def compiled(
-    member: keras.Model, augment: keras.Sequential, settings: Settings, *, learning_rate: float, steps: int
-) -> keras.Model:
-    """`member` behind `augment`, ready for `fit`; float32 (batch, size, size, 1) of 0..255 -> probabilities.
+def compile_for(model: keras.Model, settings: Settings, *, learning_rate: float, steps: int) -> None:
+    """Make `model` ready for `fit`.
 
     learning_rate: the highest, after a twentieth of `steps`; it falls as a cosine from there.
     """
-    pictures = keras.Input((settings.size, settings.size, 1))
-    trainer = keras.Model(pictures, member(augment(pictures)))
-    trainer.compile(
+    model.compile(
         optimizer=keras.optimizers.AdamW(
             keras.optimizers.schedules.CosineDecay(
                 learning_rate / 10, steps - steps // 20, warmup_target=learning_rate, warmup_steps=steps // 20
@@ -145,7 +139,20 @@ def compiled(
         weighted_metrics=[keras.metrics.AUC(name="auc"), keras.metrics.BinaryAccuracy(name="accuracy")],
         jit_compile=False,
     )
-    return trainer
+
+
+def augmented_batches(train: PictureSet, augment: keras.Sequential, batch_size: int):
+    """`train` as a tf.data.Dataset of one epoch: pictures as float32 (batch, size, size, 1) of 0..255, labels, weights.
+
+    Shuffled and augmented anew in each epoch, on another core than the one that trains.
+    """
+    import tensorflow as tf
+
+    def prepare(pictures, labels, weights):
+        return augment(tf.cast(pictures, tf.float32), training=True), labels, weights
+
+    rows = tf.data.Dataset.from_tensor_slices((train.pictures, train.labels, balancing_weights(train.labels)))
+    return rows.shuffle(len(train)).batch(batch_size).map(prepare).prefetch(4)
 
 
 def _join(model: keras.Model, members: dict[str, keras.Model], validation: PictureSet) -> None:
@@ -162,16 +169,16 @@ def _join(model: keras.Model, members: dict[str, keras.Model], validation: Pictu
 
 
 class _KeepBest(keras.callbacks.Callback):
-    """Saves the weights of `model`, without the augmentation around it, whenever the validation loss improves."""
+    """Saves the weights whenever the validation loss improves."""
 
-    def __init__(self, model: keras.Model, path: Path, best: float):
+    def __init__(self, path: Path, best: float):
         super().__init__()
-        self.inner, self.path, self.best = model, path, best
+        self.path, self.best = path, best
 
     def on_epoch_end(self, epoch, logs=None):
         if logs["val_loss"] < self.best:
             self.best = logs["val_loss"]
-            self.inner.save_weights(self.path)
+            self.model.save_weights(self.path)
 
 
 def fingerprint(train: PictureSet, validation: PictureSet, settings: Settings) -> str:
