@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -356,28 +356,32 @@ def train(
     extra: Path | None = None,
     other_pictures: Path | None = None,
     other_chests: Path | None = None,
+    teacher: str | None = None,
     verbose: int = 1,
     **options: Any,
 ) -> tuple[Path, bool]:
     """Train a network as ml_model.training.pipeline.train does; the new bundle's folder, and whether it is current.
 
-    options: fields of ml_model.training.fitting.Settings. Takes seconds to import TensorFlow.
-    Raises DataError.
+    teacher: the bundle to learn from, as `evaluate` takes it. options: fields of
+    ml_model.training.fitting.Settings. Takes seconds to import TensorFlow. Raises DataError, and Unavailable for
+    the teacher.
     """
     root = root or _root()
     dataset.labelled_files(data_dir / "train")  # told at once, not after TensorFlow's seconds
     if extra:
         dataset.extra_files(extra, data_dir)
-    from ml_model.training import pipeline
+    opened = _open(lambda: _folder_of(teacher)) if teacher else None
+    from ml_model.training import distillation, pipeline
 
     folder = pipeline.train(
         data_dir,
-        pipeline.Settings(**options),
+        replace(distillation.SETTINGS if opened else pipeline.Settings(), **options),
         work=Path(settings.VAR_DIR) / "training",
         root=root,
         extra=extra,
         other_pictures=other_pictures,
         other_chests=other_chests,
+        teacher=opened,
         progress=_progress("reading pictures"),
         verbose=verbose,
     )

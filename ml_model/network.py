@@ -6,6 +6,9 @@
 * The small trunk learned from X-rays alone. It errs on other pictures than the first, and so
   their mean errs less than either.
 
+Served is a student: one pretrained trunk that sees less of the same picture, in half the time, and learned
+both from labels and from a bundle with two trunks (see training/distillation.py).
+
 Every picture is standardised by its own mean and deviation first, so exposure says nothing.
 The head is linear on averages of feature maps. The logit is therefore a sum over places of
 the picture, and that sum before adding up is the class activation map (Zhou et al. 2016):
@@ -62,6 +65,26 @@ def build(size: int) -> keras.Model:
     Input: float32 (batch, size, size, 1), grey values 0..255, black is 0; size is a multiple of 32.
     Output: float32 (batch, 1), probability of pneumonia in 0..1.
     """
+    picture, x = _standardised(size)
+    return _headed(picture, {**_pretrained_trunk(x, size), **_small_trunk(x)})
+
+
+def student(size: int) -> keras.Model:
+    """The untrained network for distillation: the pretrained trunk alone, input and output as of `build`.
+
+    It enlarges the half-size picture to four fifths of `size` and not to `size`: a third less to compute.
+    """
+    picture, x = _standardised(size)
+    return _headed(picture, _pretrained_trunk(x, size * 4 // 5))
+
+
+def feature_maps(model: keras.Model) -> list[str]:
+    """Names of the layers whose averages the head of `model` reads, in the order of its weights."""
+    there = {layer.name for layer in model.layers}
+    return [name for name in itertools.chain(*TRUNKS.values()) if name in there]
+
+
+def _standardised(size: int):
     picture = keras.Input((size, size, 1), name="picture")
     # Half the resolution: sharpness and grain tell the scanner, not the lung.
     x = layers.AveragePooling2D(2, name="soften")(picture)
@@ -69,15 +92,12 @@ def build(size: int) -> keras.Model:
     # Flat, since the .h5 format forgets the axes of a normalisation over several.
     x = layers.Flatten(name="flat")(x)
     x = layers.LayerNormalization(center=False, scale=False, epsilon=1e-4, name="standardise")(x)
-    x = layers.Reshape((size // 2, size // 2, 1), name="square")(x)
-    maps = [*_pretrained_trunk(x), _small_trunk(x)]
-    features = layers.Concatenate(name="features")(
-        [
-            layers.GlobalAveragePooling2D(name=_average(name))(tensor)
-            for name, tensor in zip(itertools.chain(*TRUNKS.values()), maps, strict=True)
-        ]
-    )
-    logit = layers.Dense(1, name=HEAD)(features)
+    return picture, layers.Reshape((size // 2, size // 2, 1), name="square")(x)
+
+
+def _headed(picture, maps: dict) -> keras.Model:
+    averages = [layers.GlobalAveragePooling2D(name=_average(name))(tensor) for name, tensor in maps.items()]
+    logit = layers.Dense(1, name=HEAD)(layers.Concatenate(name="features")(averages))
     return keras.Model(picture, layers.Activation("sigmoid", name="probability")(logit), name="pneumonia_cnn")
 
 
@@ -89,13 +109,23 @@ def member(model: keras.Model, trunk: str, dropout: float) -> keras.Model:
     return keras.Model(model.input, layers.Activation("sigmoid", name="probability")(logit), name=trunk)
 
 
+def with_dropout(model: keras.Model, dropout: float) -> keras.Model:
+    """`model` with dropout before its head, to train it by; shares its layers."""
+    features = layers.Dropout(dropout, name="dropout")(model.get_layer("features").output)
+    logit = model.get_layer(HEAD)(features)
+    return keras.Model(model.input, layers.Activation("sigmoid", name="probability")(logit), name="student")
+
+
 def _average(name: str) -> str:
     return f"{name}_average"
 
 
-def _pretrained_trunk(x):
-    """EfficientNet-Lite0 on the standardised half-size picture enlarged again: its fine and coarse feature maps."""
-    x = layers.UpSampling2D(2, interpolation="bilinear", name="enlarge_picture")(x)
+def _pretrained_trunk(x, side: int) -> dict:
+    """EfficientNet-Lite0 on the standardised half-size picture enlarged to `side`: its fine and coarse feature maps."""
+    if side == 2 * x.shape[1]:
+        x = layers.UpSampling2D(2, interpolation="bilinear", name="enlarge_picture")(x)
+    else:
+        x = layers.Resizing(side, side, name="enlarge_picture")(x)
     x = _convolution(x, STEM_CHANNELS, 3, "stem", stride=2)
     channels = STEM_CHANNELS
     fine = None
@@ -115,10 +145,11 @@ def _pretrained_trunk(x):
         if stride == 1 and channels == out:
             x = layers.Add(name=f"{name}_add")([x, entry])
         channels = out
-    return fine, _convolution(x, channels * 6, 1, f"block{len(BLOCKS)}_expand", activation_name=COARSE)
+    coarse = _convolution(x, channels * 6, 1, f"block{len(BLOCKS)}_expand", activation_name=COARSE)
+    return {FINE: fine, COARSE: coarse}
 
 
-def _small_trunk(x):
+def _small_trunk(x) -> dict:
     """Six residual blocks (He et al. 2016) that never saw another picture than X-rays: its last feature map."""
     x = _convolution(x, SMALL_CHANNELS[0], 3, "small_stem", stride=2, ceiling=None)
     for stage, channels in enumerate(SMALL_CHANNELS):
@@ -134,4 +165,4 @@ def _small_trunk(x):
             x = layers.Add(name=f"{name}_add")([x, entry])
             last = stage == len(SMALL_CHANNELS) - 1 and step
             x = layers.ReLU(name=SMALL if last else f"{name}_relu")(x)
-    return x
+    return {SMALL: x}

@@ -68,11 +68,11 @@ def _classes(ax: Axes, card: ModelCard, figures: dict) -> None:
 
 
 def _history(ax: Axes, card: ModelCard) -> None:
-    for trunk, style in zip(card.training["history"], ("-", "--"), strict=False):
-        history = pd.DataFrame(card.training["history"][trunk])
-        epochs, kept = history["epoch"] + 1, card.training["best_epochs"][trunk]
-        ax.plot(epochs, history["loss"], style, color="#6b7a83", label=f"{trunk} trunk, training")
-        ax.plot(epochs, history["val_loss"], style, color=COLOURS[LABELS[1]], label=f"{trunk} trunk, validation")
+    for part, style in zip(card.training["history"], ("-", "--"), strict=False):
+        history = pd.DataFrame(card.training["history"][part])
+        epochs, kept = history["epoch"] + 1, card.training["best_epochs"][part]
+        ax.plot(epochs, history["loss"], style, color="#6b7a83", label=f"{part}, training")
+        ax.plot(epochs, history["val_loss"], style, color=COLOURS[LABELS[1]], label=f"{part}, validation")
         ax.plot(kept, history["val_loss"][kept - 1], "o", color="#12191d", label="_" * (style != "-") + "epoch kept")
     ax.set(title="Training history", xlabel="epoch", ylabel="cross-entropy loss", ylim=(0, None))
     ax.legend(frameon=False)

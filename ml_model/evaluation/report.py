@@ -101,6 +101,9 @@ def _data(card: ModelCard) -> str:
     }
     if extra := card.data.get("extra"):
         counts["of them extra"] = "{normal} normal, {pneumonia} pneumonia, read at the site".format(**extra)
+    if teacher := card.data.get("teacher"):
+        unlabelled = card.data["without_labels"]["pictures"]
+        counts["teacher"] = f"{teacher['version']}, and {unlabelled} pictures of other hospitals without their labels"
     told = {key: card.data[key] for key in ("name", "authors", "licence", "population", "split") if key in card.data}
     return _list({key.capitalize(): value for key, value in (told | counts).items()})
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from ml_model import Classifier, bundle, phantom, preprocessing
+from ml_model.dataset import DataError
 from ml_model.evaluation import drift
 
 pytestmark = pytest.mark.training
@@ -139,6 +140,55 @@ def test_reviewed_pictures_are_trained_on_and_the_served_model_stays(trained, tr
     assert after.data["train"]["pneumonia"] == before.data["train"]["pneumonia"] + 3
     assert after.data["validation"] == before.data["validation"]
     assert bundle.current(new.parent).name == trained.folder.name
+
+
+@pytest.fixture(scope="module")
+def student(trained, data, tmp_path_factory) -> Path:
+    """The bundle of a student of the trained one, which has seen chests of another hospital too."""
+    from ml_model.training import pipeline
+
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for seed in range(8):
+        phantom.draw(96, 80, opacity=seed % 2, seed=200 + seed).save(elsewhere / f"{seed}.png")
+    return pipeline.train(
+        data,
+        pipeline.Settings(**TINY),
+        work=trained.work,
+        root=tmp_path_factory.mktemp("trained"),
+        other_chests=elsewhere,
+        teacher=Classifier(trained.folder),
+        verbose=0,
+        say=lambda text: None,
+    )
+
+
+def test_a_student_learns_from_a_bundle_and_is_smaller(trained, student):
+    before, card = bundle.read(trained.folder), bundle.read(student)
+    assert card.data["teacher"] == {"version": before.version, "sha256": before.files[bundle.SERVING_FILE]}
+    assert card.data["without_labels"]["pictures"] in range(1, 8), "about half of them"
+    assert [row["epoch"] for row in card.training["history"]["student"]] == [0, 1]
+    assert card.training["best_epochs"] == {"student": 2}
+    sizes = [(folder / bundle.SERVING_FILE).stat().st_size for folder in (student, trained.folder)]
+    assert sizes[0] < sizes[1]
+    assert Classifier(student).run(preprocessing.to_input(phantom.draw(), 64)).activation_map.shape == (4, 4)
+
+
+def test_a_student_takes_pictures_as_its_teacher(trained, data, tmp_path):
+    from ml_model.training import pipeline
+
+    with pytest.raises(DataError, match="64 pixels, not of 96"):
+        pipeline.train(
+            data, pipeline.Settings(size=96), work=tmp_path, root=tmp_path, teacher=Classifier(trained.folder)
+        )
+
+
+def test_other_greys_are_those_of_the_other_picture():
+    from ml_model.training import augmentation
+
+    picture, other = (np.asarray(phantom.draw(96, 96, seed=seed)) for seed in (1, 2))
+    (greys,) = augmentation.greys_of((other // 2)[np.newaxis, :, :, np.newaxis])
+    assert np.array_equal(augmentation.with_greys(picture, greys, 0.0), picture)
+    assert augmentation.with_greys(picture, greys, 1.0).mean() == pytest.approx((other // 2).mean(), abs=2)
 
 
 def test_without_other_pictures_there_is_no_gate(trained_with_more, xray):

@@ -9,6 +9,7 @@ import itertools
 import math
 
 import keras
+import numpy as np
 from keras import layers, ops
 
 
@@ -150,6 +151,25 @@ class Sometimes(layers.Layer):
     def get_config(self):
         layer = keras.saving.serialize_keras_object(self.layer)
         return {**super().get_config(), "layer": layer, "rate": self.rate, "seed": self.seed}
+
+
+def greys_of(pictures: np.ndarray) -> np.ndarray:
+    """The grey value at each of 256 even steps from the darkest to the brightest pixel: uint8 (n, 256).
+
+    pictures: uint8 (n, size, size, 1).
+    """
+    flat = np.sort(pictures.reshape(len(pictures), -1), axis=1)
+    return flat[:, np.linspace(0, flat.shape[1] - 1, 256).round().astype(int)]
+
+
+def with_greys(picture: np.ndarray, greys: np.ndarray, part: float) -> np.ndarray:
+    """`picture`, uint8, with as much dark, grey and bright as the one that `greys`, uint8 (256,), came from.
+
+    part: 0..1, how far it goes there (histogram matching).
+    """
+    share = np.cumsum(np.bincount(picture.ravel(), minlength=256))
+    table = greys[255 * share // share[-1]].astype(np.float64)
+    return (picture + part * (table[picture] - picture)).astype(np.uint8)
 
 
 def build(seed: int, *, strong: bool) -> keras.Sequential:

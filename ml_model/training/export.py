@@ -3,7 +3,6 @@
 import contextlib
 import datetime
 import io
-import itertools
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -56,7 +55,7 @@ def push_map(model: keras.Model) -> keras.Model:
     """
     kernel, _ = model.get_layer(network.HEAD).get_weights()
     pushes, start, finest = [], 0, model.get_layer(network.FINE).output.shape[1]
-    for name in itertools.chain(*network.TRUNKS.values()):
+    for name in network.feature_maps(model):
         features = model.get_layer(name).output
         layer = layers.Conv2D(1, 1, use_bias=False, name=f"{name}_push")
         push = layer(features)

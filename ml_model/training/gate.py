@@ -94,6 +94,12 @@ def build(
     return head, bundle.Gate(round(threshold, 4), measured)
 
 
+def pictures_for_fitting(folder: Path, size: int) -> np.ndarray:
+    """The pictures in `folder` that fitting may see, uint8 (n, size, size, 1); the others measure. Raises DataError."""
+    pictures, files = _read(folder, size)
+    return pictures[_drawn_for_fitting(files)]
+
+
 def _drawn_for_fitting(files: list[Path]) -> np.ndarray:
     return np.array([hashlib.sha256(path.name.encode()).digest()[0] < 128 for path in files], bool)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ml_model import bundle, dataset
 from ml_model.classifier import Classifier
 from ml_model.dataset import DataError
-from ml_model.training import export, fitting, gate
+from ml_model.training import distillation, export, fitting, gate
 from ml_model.training.fitting import Settings
 
 SOURCE = {
@@ -29,6 +29,7 @@ def train(
     extra: Path | None = None,
     other_chests: Path | None = None,
     other_pictures: Path | None = None,
+    teacher: Classifier | None = None,
     progress: Callable[[int, int], None] | None = None,
     verbose: int = 1,
 ) -> Path:
@@ -38,12 +39,17 @@ def train(
     not learned from: measuring is evaluation's business. work: checkpoints. extra: a folder of
     further training pictures, see dataset.extra_files; none of them goes into validation.
     other_pictures: a folder of KIND/files that are no chest X-rays; without it the bundle has no
-    gate. other_chests: chest X-rays of other hospitals, for the gate alone.
+    gate. other_chests: chest X-rays of other hospitals, whose labels are not looked at; half of them are learned
+    from, for the gate and by a student. teacher: a bundle of the same size of input, to teach a student.
     Raises DataError if a folder is not laid out as expected.
     """
     import keras
     import tensorflow
 
+    if teacher and teacher.card.input_size != settings.size:
+        raise DataError(
+            f"{teacher.version} takes pictures of {teacher.card.input_size} pixels, not of {settings.size}."
+        )
     pictures = dataset.load(data_dir / "train", settings.size, progress=progress)
     held_out = dataset.in_validation(pictures.patients, settings.validation_share, settings.seed)
     train_part, validation = pictures.only(~held_out), pictures.only(held_out)
@@ -55,7 +61,7 @@ def train(
                 f"The {name} part has no picture of one of the classes. More patients are needed, "
                 "or another --validation-share."
             )
-    added = {}
+    added: dict[str, dict] = {}
     if extra:
         files, left_out = dataset.extra_files(extra, data_dir)
         further = dataset.load_extra(files, settings.size)
@@ -65,9 +71,17 @@ def train(
         )
         say(counted.format(**added["extra"]))
         train_part = train_part.joined(further)
-    fitted = fitting.fit(train_part, validation, settings, work, verbose=verbose)
-    for trunk, epoch in fitted.best_epochs.items():
-        say(f"{trunk} trunk: best epoch {epoch} of {len(fitted.history[trunk])}")
+    if teacher:
+        elsewhere = gate.pictures_for_fitting(other_chests, settings.size) if other_chests else None
+        fitted = distillation.distil(
+            teacher, train_part, validation, settings, work, elsewhere=elsewhere, verbose=verbose
+        )
+        added["teacher"] = {"version": teacher.version, "sha256": teacher.card.files[bundle.SERVING_FILE]}
+        added["without_labels"] = {"pictures": 0 if elsewhere is None else len(elsewhere)}
+    else:
+        fitted = fitting.fit(train_part, validation, settings, work, verbose=verbose)
+    for name, epoch in fitted.best_epochs.items():
+        say(f"{name}: epoch {epoch} of {len(fitted.history[name])} is kept")
     data = {
         **SOURCE,
         "split": "by patient, so that no patient is in both parts",

@@ -18,7 +18,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("data_dir", type=Path, metavar="DATA_DIR")
-        parser.add_argument("--epochs", type=int, help="passes over the pictures for the pretrained trunk")
+        parser.add_argument(
+            "--epochs", type=int, help="passes over the pictures for the pretrained trunk, or for a student"
+        )
         parser.add_argument("--small-epochs", type=int, help="passes over the pictures for the small trunk")
         parser.add_argument("--batch-size", type=int, help="pictures a step")
         parser.add_argument("--learning-rate", type=float, help="its highest value")
@@ -40,7 +42,15 @@ class Command(BaseCommand):
             help="folder of KIND/files that are no chest X-rays, to fit the gate; without it there is none",
         )
         parser.add_argument(
-            "--other-chests", type=Path, metavar="DIR", help="chest X-rays of other hospitals, for the gate alone"
+            "--other-chests",
+            type=Path,
+            metavar="DIR",
+            help="chest X-rays of other hospitals, without labels, for the gate and for a student",
+        )
+        parser.add_argument(
+            "--teacher",
+            metavar="MODEL",
+            help="a version, or a bundle's folder, to teach a student, half as dear to run, beside the labels",
         )
         parser.add_argument(
             "--output", type=Path, metavar="DIR", help="where the bundle goes; the setting MODELS_DIR if absent"
@@ -68,10 +78,11 @@ class Command(BaseCommand):
                 extra=options["extra"],
                 other_pictures=options["other_pictures"],
                 other_chests=options["other_chests"],
+                teacher=options["teacher"],
                 verbose=1 if self.stdout.isatty() else 2,
                 **settings,
             )
-        except (inference.DataError, ValueError) as error:
+        except (inference.DataError, inference.Unavailable, ValueError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(self.style.SUCCESS(f"The new model is {folder}"))
         model = folder if root else folder.name
