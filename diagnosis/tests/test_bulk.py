@@ -160,8 +160,8 @@ def test_an_interrupted_run_leaves_what_the_same_command_goes_on_with(tmp_path, 
     folder, output = tmp_path / "many", tmp_path / "answers.csv"
     folder.mkdir()
     (tmp_path / "one.jpg").write_bytes(xray())
-    for number in range(300):
-        (folder / f"{number:03}.jpg").hardlink_to(tmp_path / "one.jpg")
+    for number in range(1500):
+        (folder / f"{number:04}.jpg").hardlink_to(tmp_path / "one.jpg")
     command = [sys.executable, "manage.py", "predict_images", str(folder), "--output", str(output)]
     options = {"cwd": django_settings.BASE_DIR, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, **options) as process:
@@ -174,7 +174,7 @@ def test_an_interrupted_run_leaves_what_the_same_command_goes_on_with(tmp_path, 
     assert "goes on with" in said
     assert "Traceback" not in said
     rows = len(list(csv.DictReader(output.open())))
-    assert 0 < rows < 300
+    assert 0 < rows < 1500
     finished = subprocess.run(command, check=True, **options)
     assert f"{rows} rows already" in finished.stderr
-    assert [Path(row["file"]).name for row in csv.DictReader(output.open())] == [f"{n:03}.jpg" for n in range(300)]
+    assert [Path(row["file"]).name for row in csv.DictReader(output.open())] == [f"{n:04}.jpg" for n in range(1500)]

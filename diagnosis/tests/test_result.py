@@ -44,14 +44,19 @@ def kept(prediction: Prediction, **fields) -> Prediction:
     return Prediction.objects.get(pk=prediction.pk)
 
 
+def percent(operating_point: str) -> str:
+    """The served model's threshold, as pages write it."""
+    return f"{100 * inference.model_card().operating_points[operating_point].threshold:.1f}"
+
+
 def test_a_prediction_keeps_the_thresholds_of_its_model_and_shows_both(client, sent):
     prediction = sent()
     card = inference.model_card()
     assert prediction.thresholds == {name: point.threshold for name, point in card.operating_points.items()}
     said = shown(client, prediction)
-    assert "Screening 13.7 %" in said
-    assert "Balanced 31.1 %" in said
-    assert "13.7 % to 31.1 % Uncertain" in said
+    assert f"Screening {percent('screening')} %" in said
+    assert f"Balanced {percent('balanced')} %" in said
+    assert f"{percent('screening')} % to {percent('balanced')} % Uncertain" in said
 
 
 def test_an_older_prediction_shows_the_thresholds_of_its_own_model_and_no_others(client, sent):
@@ -59,14 +64,14 @@ def test_an_older_prediction_shows_the_thresholds_of_its_own_model_and_no_others
     said = shown(client, older)
     assert "Balanced 40.0 %" in said
     assert "Screening 20.0 %" in said
-    assert "13.7" not in said
-    assert "31.1" not in said
+    assert percent("screening") not in said
+    assert percent("balanced") not in said
 
 
 def test_a_prediction_from_before_thresholds_were_kept_shows_the_one_that_decided(client, sent):
     oldest = kept(sent(), thresholds={})
     said = shown(client, oldest)
-    assert "Balanced 31.1 %" in said
+    assert f"Balanced {percent('balanced')} %" in said
     assert "Screening" not in said
     assert "Uncertain" not in said
     answer = client.get(f"/api/predictions/{oldest.pk}/").json()
@@ -77,14 +82,15 @@ def test_a_prediction_from_before_thresholds_were_kept_shows_the_one_that_decide
 @pytest.mark.parametrize(
     ("probability", "label", "uncertain", "zone"),
     [
-        (0.05, "Normal", False, "under 13.7 % Normal at every operating point"),
-        (0.1366, "Normal", True, "13.7 % to 31.1 % Uncertain: the operating points disagree"),
-        (0.3108, "Pneumonia", False, "from 31.1 % upward Pneumonia at every operating point"),
-        (1.0, "Pneumonia", False, "from 31.1 % upward Pneumonia at every operating point"),
+        (0.05, "Normal", False, "under 15.0 % Normal at every operating point"),
+        (0.15, "Normal", True, "15.0 % to 35.0 % Uncertain: the operating points disagree"),
+        (0.35, "Pneumonia", False, "from 35.0 % upward Pneumonia at every operating point"),
+        (1.0, "Pneumonia", False, "from 35.0 % upward Pneumonia at every operating point"),
     ],
 )
 def test_the_zone_that_the_picture_lies_in_is_told_in_words(client, sent, probability, label, uncertain, zone):
-    prediction = kept(sent(), probability=probability, label=label, uncertain=uncertain)
+    points = {"thresholds": {"balanced": 0.35, "screening": 0.15}, "threshold": 0.35}
+    prediction = kept(sent(), probability=probability, label=label, uncertain=uncertain, **points)
     said = shown(client, prediction)
     assert said.count("This picture ") == 1
     assert f"{zone} This picture" in said
@@ -120,7 +126,7 @@ def test_a_good_picture_and_an_old_row_bear_no_hint(client, sent):
 
 
 def test_a_refused_picture_is_told_what_may_be_wrong_with_it(client, sent):
-    cut = sent(png(phantom.draw(seed=1).crop((256, 0, 640, 560))))
+    cut = sent(png(phantom.draw(seed=1).crop((360, 0, 640, 560))))
     assert cut.is_rejected
     assert str(Hint.CUT_OFF.label) in shown(client, cut)
     assert report.report(cut).sentences[-1] == str(Hint.CUT_OFF.label)
