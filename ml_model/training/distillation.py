@@ -5,6 +5,7 @@ Teacher and student see the same spoiled picture, ever another one, for longer t
 shown with the greys of those, and of those the student learns how the teacher ranks them.
 """
 
+import hashlib
 from pathlib import Path
 
 import keras
@@ -45,7 +46,10 @@ def distil(
     It starts from the pretrained trunk of the teacher, where that has one. elsewhere: chest X-rays of other
     hospitals, uint8 (n, size, size, 1). work: a folder for checkpoints, as of `fitting.fit`.
     """
-    work = work / fitting.fingerprint(train, validation, settings) / f"student-of-{teacher.version}"
+    lesson_code = Path(__file__).read_bytes()
+    others = b"" if elsewhere is None else elsewhere.tobytes()
+    taught = hashlib.sha256(teacher.card.files[bundle.SERVING_FILE].encode() + lesson_code + others).hexdigest()[:12]
+    work = work / fitting.fingerprint(train, validation, settings) / f"student-{taught}"
     work.mkdir(parents=True, exist_ok=True)
     fitting.keep_freed_memory()
     keras.utils.set_random_seed(settings.seed)
@@ -56,9 +60,9 @@ def distil(
 
     log, last = work / "epochs.csv", work / "last.weights.h5"
     done = fitting.read_history(log)
+    trainer = network.with_dropout(model, settings.dropout)
     if len(done) < settings.epochs:
         lessons = Lessons(teacher, train, elsewhere, settings, epoch=len(done))
-        trainer = network.with_dropout(model, settings.dropout)
         fitting.compile_for(
             trainer, settings, learning_rate=settings.learning_rate, steps=len(lessons) * settings.epochs
         )
@@ -69,12 +73,12 @@ def distil(
             verbose=verbose,
             callbacks=[
                 keras.callbacks.BackupAndRestore(str(work / "backup")),
-                _Save(model, last),
+                keras.callbacks.ModelCheckpoint(str(last), save_weights_only=True),
                 keras.callbacks.CSVLogger(str(log), append=bool(done)),
             ],
         )
         done = fitting.read_history(log)
-    model.load_weights(last)
+    trainer.load_weights(last)
     model.trainable = False
     # Of what is partly believed and not known, accuracy and AUROC mean nothing.
     history = [{key: value for key, value in row.items() if key not in ("accuracy", "auc")} for row in done]
@@ -133,17 +137,6 @@ class Lessons(keras.utils.PyDataset):
         """The teacher's logits of uint8 (n, size, size, 1): float64 (n,)."""
         probabilities = np.clip([self.teacher.run(picture).probability for picture in pictures], 1e-6, 1 - 1e-6)
         return np.log(probabilities / (1 - probabilities))
-
-
-class _Save(keras.callbacks.Callback):
-    """Saves the weights of `model`, without what training puts around it, after each epoch."""
-
-    def __init__(self, model: keras.Model, path: Path):
-        super().__init__()
-        self.inner, self.path = model, path
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.inner.save_weights(self.path)
 
 
 def _start_from(model: keras.Model, teacher: keras.Model) -> None:

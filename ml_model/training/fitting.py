@@ -10,6 +10,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from ml_model import network
 from ml_model.dataset import PictureSet
@@ -141,12 +142,11 @@ def compile_for(model: keras.Model, settings: Settings, *, learning_rate: float,
     )
 
 
-def augmented_batches(train: PictureSet, augment: keras.Sequential, batch_size: int):
+def augmented_batches(train: PictureSet, augment: keras.Sequential, batch_size: int) -> tf.data.Dataset:
     """`train` as a tf.data.Dataset of one epoch: pictures as float32 (batch, size, size, 1) of 0..255, labels, weights.
 
     Shuffled and augmented anew in each epoch, on another core than the one that trains.
     """
-    import tensorflow as tf
 
     def prepare(pictures, labels, weights):
         return augment(tf.cast(pictures, tf.float32), training=True), labels, weights
