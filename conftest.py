@@ -16,6 +16,19 @@ from ml_model import phantom
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 
+@pytest.fixture(scope="session")
+def closed_connections(django_db_setup) -> None:
+    """A loop running in a thread gives it database connections of their own: those before stay open, out of reach."""
+    from django.db import connections
+
+    connections.close_all()
+
+
+@pytest.fixture(scope="session")
+def playwright(closed_connections, playwright):
+    return playwright
+
+
 @pytest.fixture(autouse=True)
 def own_storage(settings, tmp_path: Path) -> None:
     """Files that a test stores lie in a folder of its own; throttles and limits are as a fresh clone has them."""

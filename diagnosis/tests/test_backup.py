@@ -1,10 +1,7 @@
 """`backup` and `restore`: one file that holds all, and the way back."""
 
-import contextlib
-import gc
 import json
 import sqlite3
-import time
 import zipfile
 from pathlib import Path
 
@@ -17,18 +14,6 @@ from diagnosis import backup, services
 from diagnosis.models import AuditEvent, Prediction, Review, Upload
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(autouse=True)
-def alone(transactional_db):
-    """Wait for threads of a live server, which served an earlier test and hold the database open for some seconds."""
-    gc.collect()
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        connection.close()
-        with contextlib.suppress(backup.Refused):
-            backup._be_alone(Path(connection.settings_dict["NAME"]))
-            return
 
 
 @pytest.fixture
