@@ -167,6 +167,7 @@ def test_a_student_learns_from_a_bundle_and_is_smaller(trained, student):
     assert card.data["teacher"] == {"version": before.version, "sha256": before.files[bundle.SERVING_FILE]}
     assert card.data["without_labels"]["pictures"] in range(1, 8), "about half of them"
     assert [row["epoch"] for row in card.training["history"]["student"]] == [0, 1]
+    assert all(0 < row["cosine_of_maps"] <= 1 for row in card.training["history"]["student"]), "it learns where to look"
     assert card.training["best_epochs"] == {"student": 2}
     sizes = [(folder / bundle.SERVING_FILE).stat().st_size for folder in (student, trained.folder)]
     assert sizes[0] < sizes[1]
