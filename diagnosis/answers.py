@@ -89,15 +89,16 @@ def _csv_done(file: BinaryIO) -> Iterator[tuple[str, int]]:
         if head.startswith(first):
             return
         raise ValueError
-    end = len(head)
+    end, at_end = len(head), False
 
     def lines() -> Iterator[str]:
-        nonlocal end
+        nonlocal end, at_end
         for line in file:
             if not line.endswith(b"\n"):
-                return
+                break
             end += len(line)
             yield line.decode()
+        at_end = True
 
     try:
         for values in csv.reader(lines(), strict=True):
@@ -105,6 +106,8 @@ def _csv_done(file: BinaryIO) -> Iterator[tuple[str, int]]:
                 raise ValueError
             yield values[0], end
     except csv.Error:
+        if not at_end:
+            raise ValueError from None
         return  # cut off inside quotation marks
 
 

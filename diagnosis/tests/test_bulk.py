@@ -80,6 +80,16 @@ def test_output_cut_off_anywhere_is_gone_on_with(folder, tmp_path, ending):
         assert output.read_bytes() == whole, f"after {kept} bytes"
 
 
+def test_a_row_damaged_in_the_middle_costs_no_later_one(folder, tmp_path):
+    output = tmp_path / "answers.csv"
+    run(folder, "--output", output)
+    damaged = output.read_text().replace('two lines.png"', 'two lines.png"x')
+    output.write_text(damaged)
+    with pytest.raises(CommandError, match="left as it is"):
+        run(folder, "--output", output)
+    assert output.read_text() == damaged
+
+
 def test_what_has_a_row_is_not_opened_again(folder, tmp_path):
     output = tmp_path / "answers.csv"
     run(folder, "--output", output)
