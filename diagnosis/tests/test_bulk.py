@@ -1,6 +1,7 @@
 """Many files on the command line: in order, whatever they are, and gone on with after an interruption."""
 
 import csv
+import functools
 import io
 import json
 import os
@@ -174,6 +175,8 @@ def test_an_interrupted_run_leaves_what_the_same_command_goes_on_with(tmp_path, 
         (folder / f"{number:04}.jpg").hardlink_to(tmp_path / "one.jpg")
     command = [sys.executable, "manage.py", "predict_images", str(folder), "--output", str(output)]
     options = {"cwd": django_settings.BASE_DIR, "stderr": subprocess.PIPE, "text": True}
+    # What a shell starts in the background ignores the key, and so would its children.
+    options["preexec_fn"] = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(command, **options) as process:
         while not (output.exists() and output.stat().st_size > 1000):
             assert process.poll() is None
