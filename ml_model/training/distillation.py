@@ -98,12 +98,7 @@ def distil(
     trainer.load_weights(last)
     model.trainable = False
     history = [
-        {
-            "epoch": row["epoch"],
-            "loss": row["probability_loss"],
-            "val_loss": row["val_probability_loss"],
-            "cosine_of_maps": -row["where_loss"],
-        }
+        {"epoch": row["epoch"], "loss": row["probability_loss"], "val_loss": row["val_probability_loss"]}
         for row in done
     ]
     return Fitted(model, {"student": history}, {"student": len(history)}, validation)
