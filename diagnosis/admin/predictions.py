@@ -19,7 +19,7 @@ from import_export.forms import ExportForm
 
 from diagnosis import access, audit, export, reviews, services
 from diagnosis.admin import filters, reading
-from diagnosis.models import Prediction, Review
+from diagnosis.models import Prediction, Review, Upload
 from diagnosis.templatetags import figures
 
 
@@ -157,6 +157,13 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
         return export.file_name(file_format.get_extension())
 
     # Deleting takes the upload along: a picture without its prediction could not be reached.
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[list, dict[str, int], set[str], list]:
+        """What the page that asks for confirmation lists: the uploads, with all their predictions and readings."""
+        doomed = Upload.objects.filter(pk__in={prediction.upload_id for prediction in objs})
+        listed, counts, lacking, protected = super().get_deleted_objects(doomed, request)
+        # Nobody deletes a reading by itself, and it goes together with its upload.
+        return listed, counts, lacking - {Review._meta.verbose_name}, protected
 
     def delete_model(self, request: HttpRequest, obj: Prediction) -> None:
         services.delete([obj.upload], by=access.person_of(request))

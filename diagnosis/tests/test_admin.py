@@ -4,7 +4,8 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from diagnosis.models import Prediction, Upload
+from diagnosis import access, reviews, services
+from diagnosis.models import Prediction, Review, Upload
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/diagnosis/prediction/"
@@ -71,6 +72,33 @@ def test_an_administrator_deletes_the_upload_and_its_files(staff, client, ada, p
     chosen = {"action": "delete_selected", "_selected_action": [str(other.pk)], "post": "yes"}
     assert client.post(LIST, chosen).status_code == 302
     assert list(Upload.objects.all()) == [keep.upload]
+
+
+@pytest.mark.parametrize("who", ["ada", "admin_user"])
+def test_what_was_read_can_be_deleted_and_its_readings_go_along(client, bob, predictions, who, request):
+    client.force_login(request.getfixturevalue(who))
+    keep, one, other = predictions
+    for prediction in predictions:
+        reviews.record(prediction, by=access.Person(user=bob), reading="Normal")
+    assert "Normal, bob" in client.get(f"{LIST}{one.pk}/delete/").content.decode()
+    assert client.post(f"{LIST}{one.pk}/delete/", {"post": "yes"}).status_code == 302
+    chosen = {"action": "delete_selected", "_selected_action": [str(other.pk)], "post": "yes"}
+    assert client.post(LIST, chosen).status_code == 302
+    assert Review.objects.get().prediction == keep
+    assert client.post(f"/admin/diagnosis/review/{Review.objects.get().pk}/delete/", {"post": "yes"}).status_code == 403
+
+
+def test_the_confirmation_page_lists_all_that_goes_with_the_upload(client, ada, no_xray):
+    client.force_login(ada)
+    client.post("/predict", {"file": SimpleUploadedFile("dog.png", no_xray)})
+    rejected = Prediction.objects.get()
+    for _ in range(2):
+        services.analyse_all_the_same(rejected, by=access.Person(user=ada))
+    page = client.get(f"{LIST}{rejected.pk}/delete/")
+    chosen = {"action": "delete_selected", "_selected_action": [str(rejected.pk)]}
+    for asked in (page, client.post(LIST, chosen)):
+        assert all(f"{LIST}{prediction.pk}/change/" in asked.content.decode() for prediction in Prediction.objects.all())
+        assert dict(asked.context["model_count"])["predictions"] == 3
 
 
 def test_others_do_not_get_in(client, alice, predictions):
