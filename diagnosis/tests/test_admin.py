@@ -1,11 +1,17 @@
 """The admin: everything to see, nothing to alter."""
 
+import importlib
+
 import pytest
+from django.apps import apps
+from django.contrib.admin.models import DELETION, LogEntry
+from django.contrib.auth import get_user_model
+from django.contrib.contenttypes.models import ContentType
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from diagnosis import access, reviews, services
-from diagnosis.models import Prediction, Review, Upload
+from diagnosis.models import AuditEvent, Prediction, Review, Upload
 
 pytestmark = pytest.mark.django_db
 LIST = "/admin/diagnosis/prediction/"
@@ -99,6 +105,32 @@ def test_the_confirmation_page_lists_all_that_goes_with_the_upload(client, ada, 
     for asked in (page, client.post(LIST, chosen)):
         assert all(f"{LIST}{prediction.pk}/change/" in asked.content.decode() for prediction in Prediction.objects.all())
         assert dict(asked.context["model_count"])["predictions"] == 3
+
+
+def test_no_history_keeps_the_file_name_of_what_was_deleted(client, ada, predictions):
+    client.force_login(ada)
+    _keep, one, other = predictions
+    assert client.post(f"{LIST}{one.pk}/delete/", {"post": "yes"}, follow=True).status_code == 200
+    chosen = {"action": "delete_selected", "_selected_action": [str(other.pk)], "post": "yes"}
+    assert client.post(LIST, chosen, follow=True).status_code == 200
+    assert not LogEntry.objects.filter(object_repr__contains=".jpg").exists()
+    page = client.get("/admin/").content.decode()
+    assert not [name for name in ("second.jpg", "visitor.jpg") if name in page]
+    assert set(AuditEvent.objects.filter(action="deleted").values_list("prediction", flat=True)) == {one.pk, other.pk}
+
+
+def test_file_names_that_the_history_kept_before_are_forgotten(ada):
+    migration = importlib.import_module("diagnosis.migrations.0008_no_file_names_in_the_admins_history")
+    for model in (Prediction, Upload, get_user_model()):
+        LogEntry.objects.create(
+            user=ada,
+            content_type=ContentType.objects.get_for_model(model),
+            object_id="1",
+            object_repr=model.__name__,
+            action_flag=DELETION,
+        )
+    migration.forget_file_names(apps, None)
+    assert set(LogEntry.objects.values_list("object_repr", flat=True)) == {"", "User"}
 
 
 def test_others_do_not_get_in(client, alice, predictions):
