@@ -2,6 +2,9 @@
 
 from collections.abc import Iterable
 
+from django.db.models import Q
+
+from diagnosis import access
 from diagnosis.models import AuditEvent, Prediction
 
 Action = AuditEvent.Action
@@ -29,7 +32,18 @@ def record_many(actor: object, action: AuditEvent.Action, detail: str) -> None:
     AuditEvent.objects.create(actor=str(actor), action=action, detail=detail)
 
 
-def has_seen_the_answer(actor: object, prediction: Prediction) -> bool:
-    """Whether `actor` opened the prediction's result before, on a page or by the API."""
-    seen = AuditEvent.objects.filter(action=Action.VIEWED, prediction=prediction.pk, detail__startswith=RESULT)
-    return seen.filter(actor=str(actor)).exists()
+def record_heatmap(person: access.Person, prediction: Prediction) -> None:
+    """Keep that `person` was shown the heatmap, which tells of the answer, unless they know the answer anyway.
+
+    Pages show it beside the answer, and browsers fetch it again and again: once is enough.
+    """
+    if not has_seen_the_answer(person, prediction):
+        record(person, Action.VIEWED, [prediction], detail=f"{RESULT}, heatmap")
+
+
+def has_seen_the_answer(person: access.Person, prediction: Prediction) -> bool:
+    """Whether `person` sent the picture or asked for its analysis, or opened the result, on a page or by the API."""
+    if access.own(person).filter(pk=prediction.pk).exists():  # also what they sent before they logged in
+        return True
+    told = Q(action=Action.MADE) | Q(action=Action.VIEWED, detail__startswith=RESULT)
+    return AuditEvent.objects.filter(told, actor=str(person), prediction=prediction.pk).exists()

@@ -16,13 +16,15 @@ Reading = Review.Reading
 def record(prediction: Prediction, *, by: access.Person, reading: str, note: str = "", blind: bool = False) -> Review:
     """Add a reading, which supersedes the earlier ones; the prediction stays as it is.
 
-    reading: one of Reading. blind: the reader had not looked at the model's answer.
+    reading: one of Reading. blind: the reader says they had not looked at the model's answer; kept as
+    that only where nothing tells otherwise.
     Raises PermissionDenied for somebody who may not review, ValueError for a picture that was not analysed.
     """
     if by.user is None or not by.may_review:
         raise PermissionDenied
     if prediction.is_rejected:
         raise ValueError("The model gave no answer to this picture, so there is nothing to compare a reading with.")
+    blind = blind and not audit.has_seen_the_answer(by, prediction)
     with transaction.atomic():
         review = Review.objects.create(
             prediction=prediction, reviewer=by.user, reading=Reading(reading), note=note.strip(), blind=blind

@@ -74,7 +74,7 @@ def read(request: HttpRequest, context: dict[str, Any], pk: uuid.UUID) -> HttpRe
             by=person,
             reading=form.cleaned_data["reading"],
             note=form.cleaned_data["note"],
-            blind=not (shown or audit.has_seen_the_answer(person, prediction)),
+            blind=not shown,
         )
         request.session[_LAST] = str(pk)
         said = _("Recorded: %(reading)s.") % {"reading": Review.Reading(form.cleaned_data["reading"]).label}

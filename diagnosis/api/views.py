@@ -156,6 +156,7 @@ class PredictionViewSet(
         prediction = self.get_object()
         if prediction.is_rejected:
             raise Http404
+        audit.record_heatmap(access.person_of(request), prediction)
         return pictures.heatmap(request, prediction)
 
     @extend_schema(

@@ -5,6 +5,7 @@ import json
 
 import openpyxl
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
@@ -127,6 +128,30 @@ def test_nothing_leads_the_reading_until_asked_for(reviewer, make, ada):
     assert Review.objects.count() == 1
     reviewer.post(address, {"shown": "1", "reading": "Pneumonia"})
     assert not Review.objects.latest("id").blind
+
+
+def test_a_reading_is_not_blind_where_the_reader_sent_the_picture(reviewer, xray):
+    reviewer.post("/predict", {"file": SimpleUploadedFile("own.jpg", xray())})
+    Client().post("/predict", {"file": SimpleUploadedFile("other.jpg", xray())})
+    for prediction in Prediction.objects.all():
+        reviewer.post(f"{LIST}{prediction.pk}/review/", {"reading": "Normal"})
+    told = Review.objects.values_list("prediction__upload__original_name", "blind")
+    assert dict(told) == {"own.jpg": False, "other.jpg": True}
+
+
+def test_a_reading_is_not_blind_where_the_reader_sent_the_picture_before_logging_in(client, xray, bob):
+    client.post("/predict", {"file": SimpleUploadedFile("own.jpg", xray())})
+    client.post("/accounts/login/", {"username": "bob", "password": "secret of bob"})
+    prediction = Prediction.objects.get(upload__owner=bob)
+    client.post(f"{LIST}{prediction.pk}/review/", {"reading": "Normal"})
+    assert not Review.objects.get().blind
+
+
+def test_a_reading_is_not_blind_where_the_reader_asked_for_the_analysis(reviewer, no_xray, bob):
+    Client().post("/predict", {"file": SimpleUploadedFile("dog.png", no_xray)})
+    forced = services.analyse_all_the_same(Prediction.objects.get(), by=person(bob))
+    reviewer.post(f"{LIST}{forced.pk}/review/", {"reading": "Normal"})
+    assert not Review.objects.get().blind
 
 
 def test_what_is_skipped_waits_until_asked_for(reviewer, make):
@@ -306,6 +331,20 @@ class TestApi:
         assert (told["reading"], told["reviewer"], told["note"], told["blind"]) == ("Normal", "bob", "clear", True)
         assert Review.objects.get().reviewer == bob
         assert AuditEvent.objects.filter(action="reviewed", prediction=prediction.pk).exists()
+
+    def test_a_program_that_was_told_the_answer_does_not_read_blind(self, reviewer, xray):
+        def blind(look: str) -> bool:
+            Client().post("/predict", {"file": SimpleUploadedFile("one.jpg", xray())})
+            prediction = Prediction.objects.earliest("-created")
+            for _ in range(2):
+                assert reviewer.get(look.format(prediction.pk)).status_code == 200
+            return self.post(reviewer, prediction, {"blind": True}).json()["blind"]
+
+        assert blind("/api/predictions/")
+        assert blind("/api/predictions/{}/original/")
+        assert not blind("/api/predictions/{}/")
+        assert not blind("/api/predictions/{}/heatmap/")
+        assert AuditEvent.objects.filter(actor="bob", action="viewed", detail="result, heatmap").count() == 1
 
     def test_only_reviewers_record(self, client, alice, make):
         prediction = make("one")
