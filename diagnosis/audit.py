@@ -15,8 +15,8 @@ RESULT = "result"
 def record(actor: object, action: AuditEvent.Action, predictions: Iterable[Prediction], detail: str = "") -> None:
     """One event for each of `predictions`.
 
-    actor: an access.Person, or the name of a command. detail: what the columns do not say; no file name and
-    nothing of a patient.
+    actor: an access.Person, or a command as "manage.py purge", which no user's name can be, since those hold no
+    space. detail: what the columns do not say; no file name and nothing of a patient.
     """
     AuditEvent.objects.bulk_create(
         (

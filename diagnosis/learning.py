@@ -76,7 +76,7 @@ def export_reviewed(folder: Path) -> Exported:
         ) from error
     exported = Exported(**counts)
     written = exported.normal + exported.pneumonia
-    audit.record_many("export_reviewed", audit.Action.EXPORTED, f"{written} reviewed pictures for training")
+    audit.record_many("manage.py export_reviewed", audit.Action.EXPORTED, f"{written} reviewed pictures for training")
     return exported
 
 

@@ -256,7 +256,7 @@ def _put(archive: zipfile.ZipFile, stem: str, file: FieldFile) -> str:
 def delete(uploads: Iterable[Upload], *, by: access.Person | str) -> int:
     """Delete uploads with their predictions, pictures and heatmaps; returns how many uploads.
 
-    by: who deletes, or the name of a command. The rows go first, in one transaction: should
+    by: who deletes, or the name of a command; see audit.record. The rows go first, in one transaction: should
     the process die in between, a file without a row is left, which nobody can reach and
     `sweep` finds, and never a row without its file.
     """
@@ -287,7 +287,7 @@ def purge(older_than: datetime.timedelta, *, dry_run: bool = False) -> Purged:
     uploads = old.count()
     if not dry_run:
         while batch := list(old[:BATCH]):
-            delete(batch, by="purge")
+            delete(batch, by="manage.py purge")
     return Purged(uploads, sweep(older_than, dry_run=dry_run))
 
 

@@ -4,6 +4,8 @@ import datetime
 from pathlib import Path
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -95,7 +97,14 @@ def test_purge_deletes_what_is_old_rows_and_files(prediction, client, xray, sett
     assert Upload.objects.get().original_name == "new.jpg"
     assert len([path for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file()]) == 3
     assert not folder.exists()
-    assert ("purge", "deleted", "") in events()
+    assert ("manage.py purge", "deleted", "") in events()
+
+
+def test_no_user_passes_for_a_command(prediction):
+    Upload.objects.update(created=timezone.now() - datetime.timedelta(days=31))
+    call_command("purge", "--older-than", "30")
+    with pytest.raises(ValidationError):
+        get_user_model().username_validator(AuditEvent.objects.get(action="deleted").actor)
 
 
 def test_purge_finds_files_without_a_record(prediction, settings, capsys, monkeypatch):

@@ -6,6 +6,8 @@ import io
 from pathlib import Path
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
 
@@ -66,7 +68,9 @@ def test_read_pictures_lie_in_the_training_layout_with_a_manifest(client, alice,
         assert (folder / first["file"]).read_bytes() == stored.read()
     assert "DOE" not in (folder / "manifest.csv").read_text()
     event = AuditEvent.objects.get(action="exported")
-    assert (event.actor, event.detail) == ("export_reviewed", "2 reviewed pictures for training")
+    with pytest.raises(ValidationError):
+        get_user_model().username_validator(event.actor)
+    assert (event.actor, event.detail) == ("manage.py export_reviewed", "2 reviewed pictures for training")
 
 
 def test_the_latest_reading_of_a_picture_counts_however_often_it_was_sent(client, alice, bob, ada, xray, tmp_path):
