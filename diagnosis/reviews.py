@@ -69,11 +69,13 @@ STATES = {"none": _("not read yet"), "read": _("read"), "disputed": _("reviewers
 
 
 def in_state(predictions: QuerySet[Prediction], state: str) -> QuerySet[Prediction]:
-    """Those of `predictions` in one of STATES."""
+    """Those of `predictions` in one of STATES. What was not analysed cannot be read, so it does not wait for it."""
     if state == "disputed":
         return disputed(predictions)
     is_read = Exists(Review.objects.filter(prediction=OuterRef("pk")))
-    return predictions.filter(is_read if state == "read" else ~is_read)
+    if state == "read":
+        return predictions.filter(is_read)
+    return predictions.filter(~is_read).exclude(status=Prediction.Status.REJECTED)
 
 
 def queue(reviewer: access.Person) -> QuerySet[Prediction]:

@@ -103,7 +103,9 @@ def test_the_confirmation_page_lists_all_that_goes_with_the_upload(client, ada, 
     page = client.get(f"{LIST}{rejected.pk}/delete/")
     chosen = {"action": "delete_selected", "_selected_action": [str(rejected.pk)]}
     for asked in (page, client.post(LIST, chosen)):
-        assert all(f"{LIST}{prediction.pk}/change/" in asked.content.decode() for prediction in Prediction.objects.all())
+        assert all(
+            f"{LIST}{prediction.pk}/change/" in asked.content.decode() for prediction in Prediction.objects.all()
+        )
         assert dict(asked.context["model_count"])["predictions"] == 3
 
 

@@ -199,13 +199,14 @@ def test_deleting_an_upload_takes_its_readings(make, bob, ada):
 
 @pytest.fixture
 def some(make, bob, ada) -> dict[str, Prediction]:
-    """Five predictions: agreed, wrong, unreadable, disputed by reviewers, and unread."""
+    """Six predictions: agreed, wrong, unreadable, disputed by reviewers, unread, and one that cannot be read."""
     some = {
         "agreed": make("agreed", probability=0.9),
         "wrong": make("wrong", probability=0.1, version="v2"),
         "unreadable": make("unreadable", uncertain=True),
         "disputed": make("disputed", probability=0.2),
         "unread": make("=unread()", age=40),
+        "rejected": make("rejected", status="rejected", age=41),
     }
     readings = {"agreed": "Pneumonia", "wrong": "Pneumonia", "unreadable": "Unreadable", "disputed": "Pneumonia"}
     for name, reading in readings.items():
@@ -227,8 +228,8 @@ FILTERS = {
     "model_version=v2": {"wrong"},
     "reviewer=ada": {"agreed", "disputed"},
     "review=read&label__exact=Normal": {"wrong", "disputed"},
-    "review=nonsense": {"agreed", "wrong", "unreadable", "disputed", "=unread()"},
-    "reviewer=nonsense": {"agreed", "wrong", "unreadable", "disputed", "=unread()"},
+    "review=nonsense": {"agreed", "wrong", "unreadable", "disputed", "=unread()", "rejected"},
+    "reviewer=nonsense": {"agreed", "wrong", "unreadable", "disputed", "=unread()", "rejected"},
 }
 
 
@@ -261,7 +262,7 @@ def test_an_export_tells_answer_and_reading(reviewer, some):
     assert "'=unread()" in [row[1].value for row in sheet.iter_rows()]
 
     events = AuditEvent.objects.filter(action="exported", actor="bob")
-    assert events.earliest("id").detail == "5 predictions as json; all"
+    assert events.earliest("id").detail == "6 predictions as json; all"
 
 
 def test_several_are_read_at_once(reviewer, make, bob):

@@ -72,7 +72,7 @@ FILTERS = {
     "label=rejected": ["holiday.jpg"],
     "certainty=uncertain": ["unsure.jpg"],
     "certainty=certain": ["=1+1.jpg", "ill.jpg", "clear.jpg"],
-    "review=none": ["holiday.jpg", "=1+1.jpg", "unsure.jpg"],
+    "review=none": ["=1+1.jpg", "unsure.jpg"],
     "review=read": ["ill.jpg", "clear.jpg"],
     "review=disputed": ["ill.jpg"],
     "model=2": ["=1+1.jpg"],
