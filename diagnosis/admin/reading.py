@@ -31,8 +31,13 @@ def _reviewer(request: HttpRequest) -> access.Person:
     return person
 
 
+def _skipped(request: HttpRequest) -> list[str]:
+    """The keys of what was skipped; some of it may have been read since, or deleted."""
+    return request.session.get(_SKIPPED, [])
+
+
 def _waiting(request: HttpRequest, person: access.Person) -> Any:
-    return reviews.queue(person).exclude(pk__in=request.session.get(_SKIPPED, []))
+    return reviews.queue(person).exclude(pk__in=_skipped(request))
 
 
 @require_safe
@@ -41,7 +46,8 @@ def next_one(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
     person = _reviewer(request)
     if found := _waiting(request, person).first():
         return redirect("admin:diagnosis_prediction_review", found.pk)
-    context |= {"title": _("Nothing left to read"), "skipped": len(request.session.get(_SKIPPED, []))}
+    skipped = reviews.queue(person).filter(pk__in=_skipped(request)).count()
+    context |= {"title": _("Nothing left to read"), "skipped": skipped}
     return render(request, "admin/diagnosis/prediction/review_done.html", context)
 
 
@@ -65,7 +71,7 @@ def read(request: HttpRequest, context: dict[str, Any], pk: uuid.UUID) -> HttpRe
     recording = request.method == "POST" and "show" not in request.POST
     form = ReadingForm(request.POST) if recording else ReadingForm(initial={"note": request.POST.get("note", "")})
     if "skip" in request.POST:
-        skipped = [*request.session.get(_SKIPPED, []), str(pk)]
+        skipped = [*(key for key in _skipped(request) if key != str(pk)), str(pk)]
         request.session[_SKIPPED] = skipped[-_MOST_SKIPPED:]
         return redirect("admin:diagnosis_prediction_review_next")
     if form.is_valid():

@@ -162,6 +162,18 @@ def test_what_is_skipped_waits_until_asked_for(reviewer, make):
     assert reviewer.get(QUEUE).url == f"{LIST}{prediction.pk}/review/"
 
 
+def test_what_is_skipped_counts_once_and_not_when_it_was_read_or_deleted(reviewer, make):
+    hard, read, deleted = make("hard"), make("read"), make("deleted")
+    for prediction in (hard, hard, read, deleted):
+        reviewer.post(f"{LIST}{prediction.pk}/review/", {"skip": "1"})
+    assert len(reviewer.session["review_skipped"]) == 3
+    reviewer.post(f"{LIST}{read.pk}/review/", {"reading": "Normal"})
+    deleted.upload.delete()
+    assert "1 picture that you skipped" in reviewer.get(QUEUE).content.decode()
+    reviewer.post(f"{LIST}{hard.pk}/review/", {"reading": "Normal"})
+    assert "You have read every picture" in reviewer.get(QUEUE).content.decode()
+
+
 def test_a_later_reading_supersedes_and_the_earlier_one_stays(reviewer, make):
     prediction = make("one")
     for reading in ("Normal", "Pneumonia"):
