@@ -90,6 +90,9 @@ def read(request: HttpRequest, context: dict[str, Any], pk: uuid.UUID) -> HttpRe
         audit.record(person, audit.Action.VIEWED, [prediction], detail=f"{audit.RESULT}, while reviewing")
     own = prediction.reviews.filter(reviewer=person.user).first()
     queue = _waiting(request, person)
+    last = request.session.get(_LAST)
+    if last and not access.visible_to(person).filter(pk=last).exists():
+        last = None  # it was deleted since
     context |= {
         "title": _("Read an X-ray"),
         "prediction": prediction,
@@ -100,7 +103,7 @@ def read(request: HttpRequest, context: dict[str, Any], pk: uuid.UUID) -> HttpRe
         "others": prediction.reviews.exclude(reviewer=person.user).select_related("reviewer") if shown else [],
         "unread": queue.filter(read_by_others=False).count(),
         "second": queue.filter(read_by_others=True).count(),
-        "last": request.session.get(_LAST),
+        "last": last,
         "is_nav_sidebar_enabled": False,  # the room is for the picture
     }
     return render(request, "admin/diagnosis/prediction/review.html", context, status=400 if recording else 200)

@@ -174,6 +174,19 @@ def test_what_is_skipped_counts_once_and_not_when_it_was_read_or_deleted(reviewe
     assert "You have read every picture" in reviewer.get(QUEUE).content.decode()
 
 
+def test_the_way_back_to_the_last_is_offered_while_that_exists(reviewer, make):
+    last, following = make("last"), make("following")
+
+    def offered() -> bool:
+        return f"{LIST}{last.pk}/review/" in reviewer.get(f"{LIST}{following.pk}/review/").content.decode()
+
+    assert not offered()
+    reviewer.post(f"{LIST}{last.pk}/review/", {"reading": "Normal"})
+    assert offered()
+    last.upload.delete()
+    assert not offered()
+
+
 def test_a_later_reading_supersedes_and_the_earlier_one_stays(reviewer, make):
     prediction = make("one")
     for reading in ("Normal", "Pneumonia"):
