@@ -208,6 +208,42 @@ def test_one_or_all_can_be_cancelled_and_tried_again(upload_page: Page):
     expect(page.locator(".total__counts")).to_have_text("4 of 4 finished · Normal: 4")
 
 
+def log_in(page: Page, live_server) -> None:
+    page.goto(f"{live_server.url}/accounts/login/")
+    page.get_by_label("User name").fill("alice")
+    page.get_by_label("Password").fill("secret of alice")
+    page.get_by_role("main").get_by_role("button", name="Log in").click()
+    page.wait_for_url(f"{live_server.url}/")
+
+
+def test_whoever_logs_in_in_another_tab_sends_from_this_one(upload_page: Page, live_server, pictures, alice):
+    log_in(upload_page.context.new_page(), live_server)
+    choose(upload_page, pictures[:2])
+    analyse(upload_page)
+    expect(upload_page.get_by_role("link", name="Open the result")).to_have_count(2)
+    assert Upload.objects.filter(owner=alice).count() == 2
+
+
+@pytest.mark.parametrize("lost", ["sessionid", "csrftoken"])
+def test_whoever_is_logged_out_meanwhile_is_told_so_and_goes_on(
+    page: Page, live_server, pictures, alice, settings, lost
+):
+    settings.ANONYMOUS_UPLOADS = False
+    log_in(page, live_server)
+    page.context.clear_cookies(name=lost)
+    choose(page, pictures[:2])
+    analyse(page)
+    first = row(page, "first.jpg")
+    expect(first).to_contain_text("You are no longer logged in. Log in in another tab, then try again.")
+    assert not Upload.objects.exists()
+    with page.expect_popup() as opened:
+        first.get_by_role("link", name="Log in").click()
+    log_in(opened.value, live_server)
+    page.get_by_role("button", name="Try again what failed").click()
+    expect(page.get_by_role("link", name="Open the result")).to_have_count(2)
+    assert Upload.objects.filter(owner=alice).count() == 2
+
+
 def test_leaving_asks_first_while_work_goes_on_and_not_after(upload_page: Page, live_server):
     page = upload_page
     server = Server(page)

@@ -28,8 +28,7 @@ const items = new Set();
 const summary = makeSummary(total, document.getElementById("told"));
 const queue = new Queue({
   known: settings.known === "yes",
-  send: (item, told) =>
-    predict({ ...item, address: settings.address, csrfToken: form.elements.csrfmiddlewaretoken.value }, told),
+  send: (item, told) => predict({ ...item, address: settings.address }, told),
   changed,
   paused: summary.drawPause,
 });

@@ -5,6 +5,9 @@ export function newKey() {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
+/* As it is now, and not as the page was made with: logging in, in another tab too, brings another. */
+const csrfToken = () => /(?:^|; )csrftoken=([^;]*)/.exec(document.cookie)?.[1] ?? "";
+
 function seconds(request) {
   const asked = Number(request.getResponseHeader("Retry-After"));
   return asked > 0 ? asked : 5;
@@ -15,13 +18,15 @@ function outcome(request) {
   if (request.status === 200 && body.url) return { kind: "done", answer: body };
   if (request.status === 429) return { kind: "throttled", seconds: seconds(request) };
   if (body.code === "not_a_chest_xray") return { kind: "rejected", answer: body };
-  return { kind: "failed", status: request.status, detail: body.detail };
+  // What the API says of these two is meant for programs.
+  const loggedOut = request.status === 401 || (request.status === 403 && body.detail?.startsWith("CSRF"));
+  return { kind: "failed", status: request.status, detail: body.detail, loggedOut };
 }
 
 /* Returns {answered, abort}: `answered` resolves to {kind, …}, and never rejects. A request repeated under the same
    key makes no second result.
    told: called with the share that is sent, 0..1. */
-export function predict({ address, csrfToken, file, key, operatingPoint, force }, told) {
+export function predict({ address, file, key, operatingPoint, force }, told) {
   const request = new XMLHttpRequest(); // fetch tells nothing of what is sent so far
   const answered = new Promise((resolve) => {
     request.addEventListener("load", () => resolve(outcome(request)));
@@ -33,7 +38,7 @@ export function predict({ address, csrfToken, file, key, operatingPoint, force }
   request.open("POST", address);
   request.responseType = "json";
   request.setRequestHeader("Accept", "application/json");
-  request.setRequestHeader("X-CSRFToken", csrfToken);
+  request.setRequestHeader("X-CSRFToken", csrfToken());
   request.setRequestHeader("Idempotency-Key", key);
   const form = new FormData();
   form.append("file", file, file.name);

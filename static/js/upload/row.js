@@ -77,14 +77,21 @@ function said(item) {
   const { state, outcome } = item;
   if (state === "done") return answer(outcome.answer);
   if (state === "rejected") return [answers.querySelector("[data-answer=rejected]").cloneNode(true), REJECTED];
-  if (state === "failed") return [answers.querySelector("[data-answer=failed]").cloneNode(true), reason(outcome)];
+  if (state === "failed") return [answers.querySelector("[data-answer=failed]").cloneNode(true), ...reason(outcome)];
   return [STATES[state] ?? ""];
 }
 
-function reason({ status, detail }) {
-  if (detail) return detail;
-  if (status === 0) return gettext("The server could not be reached. Check the connection and try again.");
-  return fill(gettext("The server could not answer (error {status}). Try again in a minute."), { status });
+function reason({ status, detail, loggedOut }) {
+  if (loggedOut) return [gettext("You are no longer logged in. Log in in another tab, then try again."), logIn()];
+  if (detail) return [detail];
+  if (status === 0) return [gettext("The server could not be reached. Check the connection and try again.")];
+  return [fill(gettext("The server could not answer (error {status}). Try again in a minute."), { status })];
+}
+
+/* In another tab, for leaving this page would lose what was chosen. */
+function logIn() {
+  const href = document.getElementById("upload-form").dataset.login;
+  return Object.assign(document.createElement("a"), { href, target: "_blank", textContent: gettext("Log in") });
 }
 
 function answer(found) {
