@@ -123,6 +123,22 @@ def test_the_operating_point_goes_along(upload_page: Page, pictures):
     assert set(Prediction.objects.values_list("operating_point", flat=True)) == {"screening"}
 
 
+def test_what_has_its_answer_can_be_chosen_again_and_what_waits_is_not_taken_twice(upload_page: Page, pictures):
+    page = upload_page
+    choose(page, pictures[:2])
+    choose(page, pictures)
+    said = "2 files are in the list already and were left out. 3 files chosen."
+    expect(page.locator("#upload-status")).to_have_text(said)
+    analyse(page)
+    expect(page.locator(".total__counts")).to_contain_text("3 of 3")
+    page.get_by_label("Screening").check()
+    choose(page, pictures[:2])
+    expect(page.locator("#upload-status")).to_have_text("2 files chosen.")
+    analyse(page)
+    expect(page.locator(".total__counts")).to_contain_text("5 of 5")
+    assert Prediction.objects.filter(operating_point="screening").count() == 2
+
+
 def test_no_more_than_two_are_on_their_way_and_200_files_fit(upload_page: Page):
     page = upload_page
     server = Server(page)
@@ -141,6 +157,8 @@ def test_no_more_than_two_are_on_their_way_and_200_files_fit(upload_page: Page):
     expect(page.locator(".total__counts")).to_have_text("200 of 200 finished · Normal: 200")
     assert server.most == 2
     assert len({server.key(number) for number in range(200)}) == 200
+    choose(page, made(1))
+    expect(page.locator("#upload-status")).to_have_text("1 file chosen.")  # what is done takes no room
 
 
 def test_trying_again_uses_the_same_key_and_makes_no_second_result(upload_page: Page, pictures):

@@ -44,9 +44,10 @@ function hint(file) {
 
 function add(found) {
   const wanted = pictures(found, extensions);
-  const known = new Set([...items].map(identity));
+  // What has its answer may be asked again, at another operating point.
+  const known = new Set([...items].filter((item) => item.state !== "done").map(identity));
   const fresh = wanted.filter((one) => !known.has(identity(one)) && known.add(identity(one)));
-  const room = Math.max(0, MOST - items.size);
+  const room = Math.max(0, MOST - inState("chosen", ...ACTIVE).length);
   const rows = fresh.slice(0, room).map(({ file, name }) => {
     const item = { file, name, key: newKey(), hint: hint(file), state: "chosen", share: 0 };
     items.add(item);
@@ -55,13 +56,23 @@ function add(found) {
   });
   list.append(...rows);
   const left = found.length - wanted.length;
-  refresh(left && noPictures(left), fresh.length > room && tooMany(fresh.length - room));
+  const twice = wanted.length - fresh.length;
+  refresh(left && noPictures(left), twice && alreadyThere(twice), fresh.length > room && tooMany(fresh.length - room));
 }
 
 function noPictures(count) {
   const said = ngettext(
     "{count} file of the folder is no picture and was left out.",
     "{count} files of the folder are no pictures and were left out.",
+    count,
+  );
+  return fill(said, { count });
+}
+
+function alreadyThere(count) {
+  const said = ngettext(
+    "{count} file is in the list already and was left out.",
+    "{count} files are in the list already and were left out.",
     count,
   );
   return fill(said, { count });
