@@ -213,6 +213,21 @@ def test_a_reviewer_works_through_the_queue_by_keyboard(quiet_page: Page, live_s
     assert Review.objects.earliest("id").note == "Pneumonia? No, upper lobes normal"
 
 
+@pytest.mark.parametrize(
+    ("key", "code", "reading"), [("ى", "KeyN", "Normal"), ("ح", "KeyP", "Pneumonia"), ("N", "KeyN", "Normal")]
+)
+def test_a_reviewer_reads_with_any_keyboard(quiet_page: Page, live_server, client, bob, xray, key, code, reading):
+    page = quiet_page
+    client.post("/predict", {"file": SimpleUploadedFile("first.jpg", xray())})
+    client.force_login(bob)
+    cookie = client.cookies["sessionid"].value
+    page.context.add_cookies([{"name": "sessionid", "value": cookie, "url": live_server.url}])
+    page.goto(f"{live_server.url}/admin/diagnosis/prediction/review/")
+    page.dispatch_event("body", "keydown", {"key": key, "code": code, "bubbles": True, "cancelable": True})
+    expect(page.get_by_text(f"Recorded: {reading}.")).to_be_visible()
+    assert Review.objects.get().reading == reading
+
+
 @pytest.mark.parametrize("width", [360, 768, 1440])
 def test_no_page_scrolls_sideways(page: Page, live_server, files, width):
     page.set_viewport_size({"width": width, "height": 900})

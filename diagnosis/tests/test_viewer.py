@@ -203,6 +203,43 @@ def test_everything_goes_by_keyboard_and_keys_elsewhere_mean_nothing(viewer: Pag
     expect(viewer.locator("#stage")).to_be_focused()
 
 
+def key(page: Page, name: str, code: str, **more) -> None:
+    """A key of another keyboard, which Playwright has none of."""
+    event = {"key": name, "code": code, "bubbles": True, "cancelable": True, **more}
+    page.locator("#stage").dispatch_event("keydown", event)
+
+
+def test_keys_mean_the_same_on_an_arabic_keyboard(viewer: Page):
+    start = matrix(viewer)
+    key(viewer, "\N{ARABIC LETTER HEH}", "KeyI")
+    expect(viewer.get_by_role("button", name="Invert")).to_have_attribute("aria-pressed", "true")
+    key(viewer, "ق", "KeyR")
+    turned = matrix(viewer)
+    assert turned[1, 0] > 0
+    key(viewer, "\N{ARABIC DAMMATAN}", "KeyR", shiftKey=True)
+    assert matrix(viewer) == pytest.approx(start, abs=1e-6)
+    key(viewer, "ب", "KeyF")
+    assert matrix(viewer)[0, 0] == -start[0, 0]
+    key(viewer, "\N{ARABIC-INDIC DIGIT ZERO}", "Digit0")
+    assert matrix(viewer) == pytest.approx(start, abs=1e-6)
+    key(viewer, "؟", "Slash", shiftKey=True)
+    expect(viewer.get_by_role("dialog", name="Keys")).to_be_visible()
+
+
+def test_caps_lock_changes_no_key_and_signs_are_where_the_keyboard_has_them(viewer: Page):
+    start = matrix(viewer)
+    key(viewer, "I", "KeyI")
+    expect(viewer.get_by_role("button", name="Invert")).to_have_attribute("aria-pressed", "true")
+    key(viewer, "R", "KeyR")
+    assert matrix(viewer)[1, 0] > 0, "to the right"
+    key(viewer, "r", "KeyR", shiftKey=True)
+    assert matrix(viewer) == pytest.approx(start, abs=1e-6)
+    key(viewer, ",", "KeyM")  # of a French keyboard
+    expect(viewer.get_by_role("button", name="Magnifier")).to_have_attribute("aria-pressed", "false")
+    key(viewer, "?", "KeyM", shiftKey=True)
+    expect(viewer.get_by_role("dialog", name="Keys")).to_be_visible()
+
+
 def test_beside_and_magnifier(viewer: Page):
     press(viewer, "X-ray beside heatmap")
     settle(viewer)

@@ -1,5 +1,7 @@
 /* One key for each control that names one in `data-key`; in the note, keys write text, and Escape leaves it. */
 
+import { pressed } from "./keys.js";
+
 const controls = new Map();
 for (const control of document.querySelectorAll("[data-key]")) controls.set(control.dataset.key, control);
 
@@ -9,7 +11,7 @@ document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") event.target.blur();
     return;
   }
-  const control = controls.get(event.key.toLowerCase());
+  const control = controls.get(pressed(event).toLowerCase());
   if (!control) return;
   event.preventDefault();
   if (control.matches("textarea")) control.focus();
