@@ -132,5 +132,15 @@ def test_a_refused_picture_is_told_what_may_be_wrong_with_it(client, sent):
     assert report.report(cut).sentences[-1] == str(Hint.CUT_OFF.label)
 
 
+def test_an_earlier_sending_is_told_as_the_senders_to_others(client, sent, bob):
+    sent()
+    again = sent()
+    assert "You sent this same picture before" in shown(client, again)
+    client.force_login(bob)
+    said = shown(client, again)
+    assert "The sender sent this same picture before" in said
+    assert "You sent" not in said
+
+
 def test_every_measure_has_a_sentence():
     assert Hint.values == ["inverted", *quality.CODES]
