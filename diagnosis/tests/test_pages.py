@@ -157,7 +157,7 @@ def test_the_same_picture_again_shows_its_earlier_result_and_is_recorded(client,
     assert Upload.objects.count() == Prediction.objects.count() == 2
     earlier, later = Prediction.objects.order_by("created")
     assert second.redirect_chain[-1][0] == f"/predictions/{later.pk}/"
-    assert "same picture before" in text(second)
+    assert "You sent this same picture before" in text(second)
     assert f"/predictions/{earlier.pk}/" in second.content.decode()
     assert "same picture before" not in text(send(Client(), ("other.jpg", data)))
 
@@ -184,6 +184,15 @@ def test_anonymous_uploads_can_be_switched_off(client, xray, settings):
     refused = send(client, ("a.jpg", xray()), follow=False)
     assert (refused.status_code, refused["Location"]) == (302, "/accounts/login/?next=/")
     assert not Upload.objects.exists()
+
+
+def test_without_a_role_nobody_is_asked_to_log_in_once_more(client, django_user_model, settings):
+    settings.ANONYMOUS_UPLOADS = False
+    client.force_login(django_user_model.objects.create_user("norole"))
+    page = client.get("/")
+    assert "You have no role yet" in text(page)
+    assert "log in" not in text(page).lower()
+    assert "/accounts/login/" not in page.content.decode()
 
 
 def test_a_person_can_log_in_and_out(client, alice):
