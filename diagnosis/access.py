@@ -73,7 +73,10 @@ def sender_of(request: HttpRequest) -> Person:
     The key is not the session's own, which would let a reader of the database take the session over.
     """
     person = person_of(request)
-    if person.user or person.visitor:
+    if person.user:
+        return person
+    if person.visitor:
+        request.session.modified = True  # the cookie's term begins anew
         return person
     request.session[_SESSION_KEY] = str(uuid.uuid4())
     return person_of(request)

@@ -97,6 +97,20 @@ def test_strangers_send_few_forms_from_one_address(client, settings, monkeypatch
 # --- Logging in and out ---------------------------------------------------------------------
 
 
+def test_coming_in_by_the_admin_keeps_what_the_browser_sent(client, bob, xray):
+    send(client, xray())
+    client.post("/admin/login/", {"username": "bob", "password": "secret of bob", "next": "/admin/"})
+    assert Upload.objects.get().owner == bob
+
+
+def test_a_visitor_who_comes_again_keeps_the_history_for_another_term(client, xray):
+    send(client, xray())
+    client.cookies["sessionid"]["max-age"] = 1
+    send(client, xray(seed=1))
+    assert client.cookies["sessionid"]["max-age"] == 1_209_600
+    assert len(client.get("/api/predictions/").json()["results"]) == 2
+
+
 def test_logging_in_keeps_what_the_browser_sent_and_logging_out_needs_a_post(client, alice, xray):
     send(client, xray())
     response = log_in(client, "alice", "secret of alice", next="/history/")

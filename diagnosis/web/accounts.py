@@ -12,9 +12,11 @@ from django.contrib.auth import authenticate, get_user_model, login, views
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import PasswordResetForm, UserCreationForm, UsernameField
 from django.contrib.auth.models import User
+from django.contrib.auth.signals import user_logged_in
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.contrib.messages.views import SuccessMessageMixin
 from django.db import transaction
+from django.dispatch import receiver
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
@@ -37,18 +39,12 @@ FORM = "accounts/form.html"
 
 
 class LoginView(views.LoginView):
-    """Log in; what the browser's visitor sent before becomes the user's."""
+    """Log in, or make an account where that is allowed."""
 
     template_name = "registration/login.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return {**super().get_context_data(**kwargs), "sign_up": settings.SIGN_UP}
-
-    def form_valid(self, form: Any) -> HttpResponse:
-        visitor = access.visitor_of(self.request)
-        response = super().form_valid(form)
-        _adopt(self.request, visitor)
-        return response
 
 
 class LogoutView(views.LogoutView):
@@ -94,13 +90,11 @@ def sign_up(request: HttpRequest) -> HttpResponse:
         return refusal
     form = SignUpForm(_posted(request))
     if form.is_valid():
-        visitor = access.visitor_of(request)
         with transaction.atomic():
             user = form.save()
             roles.give(user, roles.UPLOADER)
         login(request, user, backend="django.contrib.auth.backends.ModelBackend")
         messages.success(request, _("Your account is made, and you are logged in."))
-        _adopt(request, visitor)
         return redirect(settings.LOGIN_REDIRECT_URL)
     context = {
         "form": form,
@@ -112,15 +106,18 @@ def sign_up(request: HttpRequest) -> HttpResponse:
     return render(request, FORM, context, status=400 if form.is_bound else 200)
 
 
-def _adopt(request: HttpRequest, visitor: access.Person) -> None:
-    count = services.adopt(visitor, user=_user(request)) if visitor.visitor else 0
+@receiver(user_logged_in)
+def take_along(request: HttpRequest, user: User, **signal: Any) -> None:
+    """What the browser's visitor sent before becomes the user's, by whichever door they come in."""
+    visitor = access.visitor_of(request)
+    count = services.adopt(visitor, user=user) if visitor.visitor else 0
     if count:
         said = ngettext(
             "%(count)d picture sent from this browser now belongs to your account.",
             "%(count)d pictures sent from this browser now belong to your account.",
             count,
         )
-        messages.info(request, said % {"count": count})
+        messages.info(request, said % {"count": count}, fail_silently=True)
     access.forget_visitor(request)
 
 
