@@ -89,7 +89,9 @@ def test_the_address_filters_sorts_and_exports(of_alice, some, charlie, query):
     make(charlie, 9)
     assert names(of_alice.get(f"{HISTORY}?{query}")) == FILTERS[query]
     rows = csv.DictReader(of_alice.get(f"{HISTORY}export.csv?{query}").content.decode().splitlines())
-    assert [row["file_name"].lstrip("'") for row in rows] == FILTERS[query]
+    # A page leaves out what it cannot put in order; a file leaves out nothing that was not asked for.
+    unordered = ["holiday.jpg"] if query in ("sort=high", "sort=low") else []
+    assert [row["file_name"].lstrip("'") for row in rows] == FILTERS[query] + unordered
 
 
 @pytest.mark.parametrize(

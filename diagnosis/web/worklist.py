@@ -11,7 +11,7 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -97,8 +97,11 @@ class FilterForm(forms.Form):
             self.add_error("until", _("The last day lies before the first."))
         return asked
 
-    def narrow(self, predictions: QuerySet[Prediction]) -> QuerySet[Prediction]:
-        """Those of `predictions` that the form, which is valid, asks for, in its order."""
+    def narrow(self, predictions: QuerySet[Prediction], *, in_pages: bool = False) -> QuerySet[Prediction]:
+        """Those of `predictions` that the form, which is valid, asks for, in its order.
+
+        in_pages: ordered by probability, leave out what has none, since a page could not go on there.
+        """
         asked = self.cleaned_data
         if asked["name"]:
             predictions = predictions.filter(upload__original_name__icontains=asked["name"])
@@ -118,9 +121,13 @@ class FilterForm(forms.Form):
         if asked["model"]:
             predictions = predictions.filter(model_version=asked["model"])
         column = SORTS[asked["sort"] or "newest"][1]
-        if column.lstrip("-") == "probability":  # a page could not go on where there is none
-            predictions = predictions.filter(probability__isnull=False)
-        return predictions.order_by(column)
+        if not self.sorts_by_probability:
+            return predictions.order_by(column)
+        if in_pages:
+            return predictions.filter(probability__isnull=False).order_by(column)
+        probability = F("probability")
+        falling, rising = probability.desc(nulls_last=True), probability.asc(nulls_last=True)
+        return predictions.order_by(falling if column.startswith("-") else rising)
 
     @property
     def chosen(self) -> dict[str, str]:
@@ -141,7 +148,7 @@ class FilterForm(forms.Form):
 
     @property
     def sorts_by_probability(self) -> bool:
-        """Then what was not analysed is left out."""
+        """Then a page leaves out what was not analysed."""
         return self["sort"].value() in ("high", "low")
 
 
@@ -157,7 +164,7 @@ def history(request: HttpRequest) -> HttpResponse:
     context: dict[str, Any] = {"form": form, "most_to_compare": MOST_TO_COMPARE, "page": paging.Page([], None, None)}
     status = 200
     if form.is_valid():
-        predictions = form.narrow(access.visible_to(person))
+        predictions = form.narrow(access.visible_to(person), in_pages=True)
         try:
             found = paging.page(predictions, size=PAGE_SIZE, cursor=request.GET.get("cursor"))
         except paging.NoSuchPage:
