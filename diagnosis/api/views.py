@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from knox.models import get_token_model
-from rest_framework import mixins, permissions, status, viewsets
+from rest_framework import exceptions, mixins, permissions, status, viewsets
 from rest_framework.decorators import action
 from rest_framework.parsers import JSONParser, MultiPartParser
 from rest_framework.request import Request
@@ -88,10 +88,10 @@ class PredictionViewSet(
         parameters=[IDEMPOTENCY_KEY],
     )
     def predict(self, request: Request) -> Response:
-        file = request.FILES.get("file")
-        if not isinstance(file, UploadedFile):
-            raise problems.NoFile
-        prediction = self._diagnose(file, self._options(request), problems.idempotency_key(request))
+        files = self._files(request)
+        if len(files) > 1:
+            raise exceptions.ValidationError({"file": "One picture at a time here; POST several to /api/predictions/."})
+        prediction = self._diagnose(files[0], self._options(request), problems.idempotency_key(request))
         return Response(self.get_serializer(prediction).data)
 
     @extend_schema(
@@ -103,9 +103,7 @@ class PredictionViewSet(
         parameters=[IDEMPOTENCY_KEY],
     )
     def create(self, request: Request) -> Response:
-        files = [file for file in request.FILES.getlist("file") if isinstance(file, UploadedFile)]
-        if not files:
-            raise problems.NoFile
+        files = self._files(request)
         problems.check_number(len(files))
         options, key = self._options(request), problems.idempotency_key(request)
         answers = []
@@ -119,7 +117,16 @@ class PredictionViewSet(
             answers.append(answer)
         return Response({"results": answers})
 
+    def _files(self, request: Request) -> list[UploadedFile]:
+        files = [file for file in request.FILES.getlist("file") if isinstance(file, UploadedFile)]
+        if not files:
+            raise problems.NoFile
+        return files
+
     def _options(self, request: Request) -> dict[str, Any]:
+        # Unseen there, it would be answered at another operating point than was asked for.
+        if misplaced := sorted(set(PredictOptions().fields) & set(request.query_params)):
+            raise exceptions.ValidationError({misplaced[0]: "Send this as a field of the form, not in the address."})
         options = PredictOptions(data=request.data)
         options.is_valid(raise_exception=True)
         return options.validated_data

@@ -164,6 +164,22 @@ def test_an_unknown_option_is_400_and_named(client, xray, fields):
         assert "balanced" in response.json()["detail"]
 
 
+def test_an_option_in_the_address_is_not_passed_over(client, xray):
+    for path in ("/predict", "/api/predictions/"):
+        response = client.post(f"{path}?operating_point=screening", {"file": SimpleUploadedFile("x.jpg", xray())})
+        assert_problem(response, 400, "invalid")
+        assert "`operating_point`" in response.json()["detail"]
+    assert not Upload.objects.exists()
+
+
+def test_one_picture_at_a_time_is_not_one_of_several(client, xray):
+    files = [SimpleUploadedFile(f"{seed}.jpg", xray(seed=seed)) for seed in range(2)]
+    response = client.post("/predict", {"file": files})
+    assert_problem(response, 400, "invalid")
+    assert "/api/predictions/" in response.json()["detail"]
+    assert not Upload.objects.exists()
+
+
 def test_between_the_thresholds_the_answer_is_uncertain(client, xray):
     thresholds = sorted(post(client, xray(), operating_point=p).json()["threshold"] for p in ("balanced", "screening"))
     for seed in range(6):
