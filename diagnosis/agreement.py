@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.utils import timezone
 
 from diagnosis import inference, reviews
 from diagnosis.models import Prediction, Review
@@ -85,7 +86,7 @@ class Report:
 def report(predictions: QuerySet[Prediction]) -> Report:
     """The agreement over those of `predictions` that somebody has read."""
     read = {
-        pk: (reading, label, version, f"{created:%Y-%m}")
+        pk: (reading, label, version, f"{timezone.localtime(created):%Y-%m}")
         for pk, reading, label, version, created in reviews.with_reading(
             predictions.exclude(status=Prediction.Status.REJECTED)
         )

@@ -36,7 +36,7 @@ SEARCHES = {"name", "q"}
 
 
 def file_name(extension: str) -> str:
-    return f"predictions-{timezone.now():%Y-%m-%d}.{extension}"
+    return f"predictions-{timezone.localdate():%Y-%m-%d}.{extension}"
 
 
 class _WithoutFormulas:

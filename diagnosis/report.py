@@ -97,7 +97,10 @@ def _facts(prediction: Prediction) -> Iterator[tuple[str, str]]:
         at = {"name": words.named(prediction.operating_point), "threshold": figures.percent(prediction.threshold)}
         yield _("Operating point"), _("%(name)s, threshold %(threshold)s") % at
         if others := [point for point in prediction.operating_points if not point.decided]:
-            yield _("Other thresholds"), ", ".join(f"{at.name} {figures.percent(at.threshold)}" for at in others)
+            yield (
+                _("Other thresholds"),
+                ", ".join(f"{words.named(at.name)} {figures.percent(at.threshold)}" for at in others),
+            )
         if measured := prediction.measured:
             yield _("Sensitivity"), figures.interval(measured["sensitivity"])
             yield _("Specificity"), figures.interval(measured["specificity"])

@@ -175,6 +175,14 @@ def test_refused_pictures_alone_have_no_histogram(client, alice):
     assert "Nobody has read a picture of this period yet." in said
 
 
+def test_months_are_those_of_the_clinics_clock(alice, bob):
+    prediction = made(alice, 0.9)
+    Prediction.objects.filter(pk=prediction.pk).update(created="2026-09-30T16:00Z")
+    reviews.record(prediction, by=access.Person(user=bob), reading="Pneumonia")
+    with timezone.override("Asia/Tokyo"):
+        assert [month for month, _ in agreement.report(Prediction.objects.all()).by_month] == ["2026-10"]
+
+
 def test_agreement_is_that_of_the_agreement_page(client, alice, bob, ada):
     readers = [access.Person(user=user) for user in (bob, ada)]
     for number, probability in enumerate((0.02, 0.05, 0.2, 0.6, 0.9, 0.95)):
