@@ -56,7 +56,7 @@ def drift(latest: int = LATEST) -> Drift:
     except inference.Unavailable:
         return Drift("", latest, [], missing=str(inference.UNAVAILABLE))
     except inference.NoReference as error:
-        return Drift(version, latest, [], missing=str(error))
+        return Drift(version, latest, [], missing=_(error.sentence) % {"version": error.version})
     measures = [Measure("probability", _("Probability of pneumonia"), score, _verdict(score))]
     if gate:
         measures.append(Measure("chest_xray_score", _("Chest X-ray score"), gate, _verdict(gate)))

@@ -9,6 +9,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
 from django.template.loader import render_to_string
+from django.utils import translation
 
 from diagnosis import access, drift, inference
 from diagnosis.models import Prediction, Upload
@@ -89,6 +90,8 @@ def test_a_model_without_validation_scores_says_what_helps(served_elsewhere):
     with pytest.raises(CommandError, match="validation_scores DATA_DIR"):
         report()
     assert "validation_scores DATA_DIR" in render_to_string("diagnosis/includes/drift.html", {"drift": drift.drift()})
+    with translation.override("fr"):
+        assert "scores de validation" in drift.drift().missing
 
 
 def test_validation_scores_refuses_a_folder_that_the_model_was_not_trained_from(served_elsewhere, tmp_path):

@@ -14,6 +14,7 @@ import numpy as np
 
 from ml_model import bundle, dataset, images, preprocessing
 from ml_model.classifier import Classifier, Output
+from ml_model.images import gettext_noop
 
 FILE = "validation_scores.csv"
 BINS = 10
@@ -25,8 +26,29 @@ Scorecards; the rule is older, Lewis 1994)."""
 STABLE, DIFFERS, DIFFERS_MUCH, TOO_FEW = "stable", "some", "much", "too few"
 
 
+MISSING = gettext_noop(
+    "The model %(version)s keeps no validation scores to compare with. "
+    "`manage.py validation_scores DATA_DIR` writes them, where it was trained from such a folder."
+)
+DAMAGED = gettext_noop(
+    "The validation scores of the model %(version)s are damaged. "
+    "`manage.py validation_scores DATA_DIR` writes them anew, where it was trained from such a folder."
+)
+OTHERS = gettext_noop(
+    "The validation scores of %(version)s are not those its card tells of. "
+    "`manage.py validation_scores DATA_DIR` writes them anew, where it was trained from such a folder."
+)
+
+
 class NoReference(Exception):
-    """A bundle has no validation scores to compare with. `str()` says so, and what helps."""
+    """A bundle has no validation scores to compare with. `str()` says so, and what helps.
+
+    sentence: the same with `%(version)s` in place of the bundle's, for a translation.
+    """
+
+    def __init__(self, sentence: str, version: str):
+        super().__init__(sentence % {"version": version})
+        self.sentence, self.version = sentence, version
 
 
 @dataclass(frozen=True)
@@ -61,20 +83,19 @@ def write(folder: Path, reference: Reference) -> Path:
 def read(folder: Path) -> Reference:
     """The reference of the bundle in `folder`. Raises NoReference, also where it does not fit the bundle's card."""
     card = bundle.read(folder, verify=())
-    mend = "`manage.py validation_scores DATA_DIR` writes them, where it was trained from such a folder."
     try:
         with (folder / "report" / FILE).open(newline="") as file:
             rows = list(csv.DictReader(file))
         probabilities = np.array([float(row["probability"]) for row in rows])
         gate = [float(row["chest_xray_score"]) for row in rows if row.get("chest_xray_score")]
     except FileNotFoundError:
-        raise NoReference(f"The model {card.version} keeps no validation scores to compare with. {mend}") from None
+        raise NoReference(MISSING, card.version) from None
     except (OSError, KeyError, ValueError, csv.Error) as error:
-        raise NoReference(f"The validation scores of the model {card.version} are damaged. {mend}") from error
+        raise NoReference(DAMAGED, card.version) from error
     values = np.concatenate([probabilities, gate])
     whole = len(rows) == card.metrics.get("validation", {}).get("pictures") and len(gate) in (0, len(rows))
     if not whole or not np.all((values >= 0) & (values <= 1)):
-        raise NoReference(f"The validation scores of {card.version} are not those its card tells of. {mend}")
+        raise NoReference(OTHERS, card.version)
     return Reference(probabilities, np.array(gate) if gate else None)
 
 
