@@ -221,6 +221,7 @@ def heatmap(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBase:
     found = _visible(request, pk)
     if found.is_rejected:
         raise Http404
+    audit.record_heatmap(access.person_of(request), found)
     return pictures.heatmap(request, found)
 
 
