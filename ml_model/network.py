@@ -109,20 +109,11 @@ def member(model: keras.Model, trunk: str, dropout: float) -> keras.Model:
     return keras.Model(model.input, layers.Activation("sigmoid", name="probability")(logit), name=trunk)
 
 
-def learner(model: keras.Model, dropout: float) -> keras.Model:
-    """The student `model` to train it by: with dropout before its head, and telling also where it looks.
-
-    Outputs: probability, (batch, 1), and flat (batch, places), what each place adds to the logit where that is
-    more than nothing. Shares the layers of `model`.
-    """
-    head = model.get_layer(HEAD)
-    logit = head(layers.Dropout(dropout, name="dropout")(model.get_layer("features").output))
-    fine, coarse = (model.get_layer(name).output for name in (FINE, COARSE))
-    coarse = layers.UpSampling2D(fine.shape[1] // coarse.shape[1], interpolation="bilinear", name="spread")(coarse)
-    # The mean over places is the logit less the head's bias.
-    places = keras.ops.matmul(layers.Concatenate(name="places")([fine, coarse]), head.kernel)
-    where = layers.Flatten(name="where")(layers.ReLU(name="push")(places))
-    return keras.Model(model.input, [layers.Activation("sigmoid", name="probability")(logit), where], name="student")
+def with_dropout(model: keras.Model, dropout: float) -> keras.Model:
+    """`model` with dropout before its head, to train it by; shares its layers."""
+    features = layers.Dropout(dropout, name="dropout")(model.get_layer("features").output)
+    logit = model.get_layer(HEAD)(features)
+    return keras.Model(model.input, layers.Activation("sigmoid", name="probability")(logit), name="student")
 
 
 def _average(name: str) -> str:

@@ -222,23 +222,6 @@ def test_the_activation_map_adds_up_to_the_logit(trained):
     assert push.mean() + bias[0] == pytest.approx(export.logits(model, pixels)[0], abs=1e-3)
 
 
-def test_a_student_learns_by_the_map_that_will_be_shown():
-    import keras
-
-    from ml_model import network
-    from ml_model.training import export
-
-    model = network.student(64)
-    learner = network.learner(model, dropout=0.0)
-    pixels = preprocessing.to_input(phantom.draw(opacity=1), 64)[np.newaxis]
-    learner.compile("sgd", loss=[None, keras.losses.CosineSimilarity()])
-    before = model.get_layer(network.HEAD).get_weights()[0]
-    learner.fit(pixels, (np.ones(1), np.linspace(0, 1, 16)[np.newaxis]), verbose=0)
-    assert not np.array_equal(model.get_layer(network.HEAD).get_weights()[0], before)
-    shown = np.maximum(export.push_map(model).predict(pixels, verbose=0), 0)
-    assert np.allclose(learner.predict(pixels, verbose=0)[1], shown.reshape(1, -1), atol=1e-5)
-
-
 def test_training_again_takes_up_what_was_done(trained, data, tmp_path, monkeypatch):
     """It finds every epoch finished: it fits nothing, exports the same network, and serves it where none could be."""
     import keras

@@ -124,16 +124,11 @@ def _fit_member(
     return done
 
 
-def compile_for(model: keras.Model, settings: Settings, *, learning_rate: float, steps: int, **also) -> None:
+def compile_for(model: keras.Model, settings: Settings, *, learning_rate: float, steps: int) -> None:
     """Make `model` ready for `fit`.
 
     learning_rate: the highest, after a twentieth of `steps`; it falls as a cosine from there.
-    also: what else `keras.Model.compile` takes, or takes instead.
     """
-    how = {
-        "loss": keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
-        "weighted_metrics": [keras.metrics.AUC(name="auc"), keras.metrics.BinaryAccuracy(name="accuracy")],
-    }
     model.compile(
         optimizer=keras.optimizers.AdamW(
             keras.optimizers.schedules.CosineDecay(
@@ -141,8 +136,9 @@ def compile_for(model: keras.Model, settings: Settings, *, learning_rate: float,
             ),
             weight_decay=settings.weight_decay,
         ),
+        loss=keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
+        weighted_metrics=[keras.metrics.AUC(name="auc"), keras.metrics.BinaryAccuracy(name="accuracy")],
         jit_compile=False,
-        **(how | also),
     )
 
 
