@@ -42,7 +42,7 @@ admin: $(VENV)/.installed
 	@$(BIN)/python manage.py createsuperuser
 
 test: lint static
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

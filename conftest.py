@@ -16,6 +16,12 @@ from ml_model import phantom
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first, so that no process is left alone with one in the end."""
+    items.sort(key=lambda item: "training" not in item.keywords)
+
+
 @pytest.fixture(scope="session")
 def closed_connections(django_db_setup) -> None:
     """A loop running in a thread gives it database connections of their own: those before stay open, out of reach."""

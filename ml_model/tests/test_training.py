@@ -116,24 +116,38 @@ def test_the_gate_is_fitted_measured_and_served(trained, data):
 
 
 @pytest.fixture(scope="module")
-def trained_with_more(trained, data, tmp_path_factory) -> tuple[Path, list[str]]:
-    """The bundle of a second training, with reviewed pictures and without a gate, and what it said."""
+def student(trained, data, tmp_path_factory) -> tuple[Path, list[str]]:
+    """The bundle of a second training, and what it said.
+
+    A student of the first, which has seen chests of another hospital and reviewed pictures too, without a gate.
+    """
     from ml_model.training import pipeline
 
-    root, extra, told = tmp_path_factory.mktemp("trained"), tmp_path_factory.mktemp("extra"), []
+    root, extra, elsewhere = (tmp_path_factory.mktemp(name) for name in ("trained", "extra", "elsewhere"))
     bundle.make_current(Path(shutil.copytree(trained.folder, root / trained.folder.name)))
     (extra / "PNEUMONIA").mkdir()
     for seed in range(3):
         phantom.draw(96, 80, opacity=1.0, seed=100 + seed).save(extra / "PNEUMONIA" / f"{seed}.png")
     shutil.copy(data / "train" / "NORMAL" / "IM-0001-0001.png", extra / "PNEUMONIA" / "known.png")
+    for seed in range(8):
+        phantom.draw(96, 80, opacity=seed % 2, seed=200 + seed).save(elsewhere / f"{seed}.png")
+    told: list[str] = []
     folder = pipeline.train(
-        data, pipeline.Settings(**TINY), work=trained.work, root=root, extra=extra, verbose=0, say=told.append
+        data,
+        pipeline.Settings(**TINY),
+        work=trained.work,
+        root=root,
+        extra=extra,
+        other_chests=elsewhere,
+        teacher=Classifier(trained.folder),
+        verbose=0,
+        say=told.append,
     )
     return folder, told
 
 
-def test_reviewed_pictures_are_trained_on_and_the_served_model_stays(trained, trained_with_more):
-    new, told = trained_with_more
+def test_reviewed_pictures_are_trained_on_and_the_served_model_stays(trained, student):
+    new, told = student
     before, after = bundle.read(trained.folder), bundle.read(new)
     assert "extra for training: 0 normal, 3 pneumonia; 1 left out, since DATA_DIR has them" in told
     assert after.data["extra"] == {"normal": 0, "pneumonia": 3, "patients": 3, "left_out": 1}
@@ -142,35 +156,16 @@ def test_reviewed_pictures_are_trained_on_and_the_served_model_stays(trained, tr
     assert bundle.current(new.parent).name == trained.folder.name
 
 
-@pytest.fixture(scope="module")
-def student(trained, data, tmp_path_factory) -> Path:
-    """The bundle of a student of the trained one, which has seen chests of another hospital too."""
-    from ml_model.training import pipeline
-
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
-    for seed in range(8):
-        phantom.draw(96, 80, opacity=seed % 2, seed=200 + seed).save(elsewhere / f"{seed}.png")
-    return pipeline.train(
-        data,
-        pipeline.Settings(**TINY),
-        work=trained.work,
-        root=tmp_path_factory.mktemp("trained"),
-        other_chests=elsewhere,
-        teacher=Classifier(trained.folder),
-        verbose=0,
-        say=lambda text: None,
-    )
-
-
 def test_a_student_learns_from_a_bundle_and_is_smaller(trained, student):
-    before, card = bundle.read(trained.folder), bundle.read(student)
+    folder, _ = student
+    before, card = bundle.read(trained.folder), bundle.read(folder)
     assert card.data["teacher"] == {"version": before.version, "sha256": before.files[bundle.SERVING_FILE]}
     assert card.data["without_labels"]["pictures"] in range(1, 8), "about half of them"
     assert [row["epoch"] for row in card.training["history"]["student"]] == [0, 1]
     assert card.training["best_epochs"] == {"student": 2}
-    sizes = [(folder / bundle.SERVING_FILE).stat().st_size for folder in (student, trained.folder)]
+    sizes = [(each / bundle.SERVING_FILE).stat().st_size for each in (folder, trained.folder)]
     assert sizes[0] < sizes[1]
-    assert Classifier(student).run(preprocessing.to_input(phantom.draw(), 64)).activation_map.shape == (4, 4)
+    assert Classifier(folder).run(preprocessing.to_input(phantom.draw(), 64)).activation_map.shape == (4, 4)
 
 
 def test_a_student_takes_pictures_as_its_teacher(trained, data, tmp_path):
@@ -191,8 +186,8 @@ def test_other_greys_are_those_of_the_other_picture():
     assert augmentation.with_greys(picture, greys, 1.0).mean() == pytest.approx((other // 2).mean(), abs=2)
 
 
-def test_without_other_pictures_there_is_no_gate(trained_with_more, xray):
-    finding = Classifier(trained_with_more[0]).diagnose(xray())
+def test_without_other_pictures_there_is_no_gate(student, xray):
+    finding = Classifier(student[0]).diagnose(xray())
     assert (finding.accepted, finding.chest_xray_score) == (True, None)
 
 
