@@ -7,10 +7,12 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 
 from diagnosis.models import Prediction, Upload
 
 _SESSION_KEY = "visitor"
+_LAST_SENT = "visitor_last_sent"
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,11 @@ def sender_of(request: HttpRequest) -> Person:
     person = person_of(request)
     if person.user:
         return person
+    # Written to, a session's term begins anew: once a day is enough, and costs the other requests nothing.
+    today = timezone.localdate().isoformat()
+    if request.session.get(_LAST_SENT) != today:
+        request.session[_LAST_SENT] = today
     if person.visitor:
-        request.session.modified = True  # the cookie's term begins anew
         return person
     request.session[_SESSION_KEY] = str(uuid.uuid4())
     return person_of(request)

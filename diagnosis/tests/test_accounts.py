@@ -1,5 +1,6 @@
 """Accounts at the door: signing up, logging in, passwords, tokens, and what belongs to a person."""
 
+import datetime
 import io
 import json
 import re
@@ -103,12 +104,15 @@ def test_coming_in_by_the_admin_keeps_what_the_browser_sent(client, bob, xray):
     assert Upload.objects.get().owner == bob
 
 
-def test_a_visitor_who_comes_again_keeps_the_history_for_another_term(client, xray):
+def test_a_visitor_who_comes_again_keeps_the_history_for_another_term(client, xray, monkeypatch):
     send(client, xray())
     client.cookies["sessionid"]["max-age"] = 1
     send(client, xray(seed=1))
+    assert client.cookies["sessionid"]["max-age"] == 1, "on the same day nothing is written"
+    monkeypatch.setattr(timezone, "localdate", lambda: datetime.date(2099, 1, 1))
+    send(client, xray(seed=2))
     assert client.cookies["sessionid"]["max-age"] == 1_209_600
-    assert len(client.get("/api/predictions/").json()["results"]) == 2
+    assert len(client.get("/api/predictions/").json()["results"]) == 3
 
 
 def test_logging_in_keeps_what_the_browser_sent_and_logging_out_needs_a_post(client, alice, xray):
