@@ -35,7 +35,8 @@ var/secret_key.production: | $(VENV)/bin/python
 static: var/static/staticfiles.json
 
 var/static/staticfiles.json: $(VENV)/.installed $(shell find static -type f) pneumonia_site/staticfiles.py
-	@DEBUG=False SECRET_KEY=of-no-use-here $(BIN)/python manage.py collectstatic --noinput --clear --verbosity 0
+	@rm -rf var/static
+	@DEBUG=False SECRET_KEY=of-no-use-here $(BIN)/python manage.py collectstatic --noinput --verbosity 0
 
 admin: $(VENV)/.installed
 	@$(BIN)/python manage.py migrate --verbosity 0

@@ -190,7 +190,11 @@ _AS_THEY_ARE, _HASHED = (
 )
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": _AS_THEY_ARE if DEBUG else "pneumonia_site.staticfiles.HashedFiles"},
+    "staticfiles": {
+        "BACKEND": _AS_THEY_ARE if DEBUG else _HASHED,
+        # Unlike pictures they are for all: who collects them need not be who serves them.
+        "OPTIONS": {"file_permissions_mode": 0o644, "directory_permissions_mode": 0o755},
+    },
 }
 WHITENOISE_USE_FINDERS = DEBUG or not (STATIC_ROOT / "staticfiles.json").exists()  # nothing must be collected
 WHITENOISE_ALLOW_ALL_ORIGINS = False  # nobody else needs them

@@ -1,5 +1,8 @@
 """How style sheets and scripts are named and compressed for production; `make static` does it once."""
 
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
@@ -14,3 +17,9 @@ class HashedFiles(CompressedManifestStaticFilesStorage):
     def stored_name(self, name: str) -> str:
         """The name under which `name` is served."""
         return super().stored_name(name) if self.hashed_files else name
+
+    def compress_files(self, paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Compress `paths`, each readable by whom it is itself."""
+        for name, compressed_name in super().compress_files(paths):
+            Path(self.path(compressed_name)).chmod(self.file_permissions_mode)
+            yield name, compressed_name
