@@ -11,6 +11,8 @@ from pathlib import Path
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from pneumonia_site.sqlite import OwnersAlone
+
 env = environ.FileAwareEnv()  # a secret may lie in a file, which SECRET_KEY_FILE names
 BASE_DIR = Path(__file__).resolve().parent.parent
 env.read_env(BASE_DIR / ".env")
@@ -159,6 +161,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         # Writers queue instead of failing, and readers do not wait for them.
         "transaction_mode": "IMMEDIATE",
+        "factory": OwnersAlone,
         "timeout": 20,  # seconds
         # Foreign keys are on by Django. The file is not mapped into memory: where a disk fails, that kills the process.
         # After a loss of power the last second of writing may be missing; the rest is whole.
