@@ -1,6 +1,7 @@
 """Start-up of the web application."""
 
 import logging
+import sys
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
@@ -17,15 +18,17 @@ class DiagnosisConfig(AppConfig):
     verbose_name = _("Diagnosis")
 
     def ready(self) -> None:
-        from diagnosis import checks, inference, roles  # noqa: F401  checks register themselves
+        from diagnosis import checks, inference, roles
 
+        if sys.argv[1:2] in (["check"], ["runserver"]):
+            checks.register()
         post_migrate.connect(roles.ensure, sender=self)
 
         try:
             inference.load()
         except inference.Unavailable as error:
-            # Not fatal here: `train_model` must be able to start and mend it. The system check
-            # stops the server, and a process past the checks answers 503 with this sentence.
+            # Not fatal here: `train_model` must be able to start and mend it. The system check stops
+            # `runserver`, and a process past the checks answers 503 with this sentence.
             logger.critical("%s", error)
 
 

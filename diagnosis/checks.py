@@ -1,4 +1,8 @@
-"""System checks: what would keep the site from working is said before it serves."""
+"""System checks: what would keep the site from working is said before it serves.
+
+By `check`, `runserver` and the production server. Other commands go on: retention, sessions and backups need no model,
+and a folder made by whoever calls them could be closed to the site.
+"""
 
 import tempfile
 from pathlib import Path
@@ -10,7 +14,12 @@ from django.core import checks
 from diagnosis import inference
 
 
-@checks.register()
+def register() -> None:
+    """Have Django's commands run them, as each does before its work."""
+    checks.register(model_bundle_is_readable)
+    checks.register(media_is_writable)
+
+
 def model_bundle_is_readable(**kwargs: Any) -> list[checks.CheckMessage]:
     """diagnosis.E001: the classifier of this process could not be opened."""
     try:
@@ -20,7 +29,6 @@ def model_bundle_is_readable(**kwargs: Any) -> list[checks.CheckMessage]:
     return []
 
 
-@checks.register()
 def media_is_writable(**kwargs: Any) -> list[checks.CheckMessage]:
     """diagnosis.E002: uploads could not be stored."""
     try:

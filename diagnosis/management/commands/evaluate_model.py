@@ -13,8 +13,6 @@ class Command(BaseCommand):
         "Measure the served model, or another, on FOLDER/{NORMAL,PNEUMONIA}, and store the figures in its model card "
         "and each picture's score in its report."
     )
-    # Another model than the served one can be measured where that is damaged.
-    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("folder", type=Path, metavar="FOLDER", help="for instance DATA_DIR/test")

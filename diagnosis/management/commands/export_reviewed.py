@@ -13,8 +13,6 @@ class Command(BaseCommand):
         "Write every picture that somebody has read as Normal or Pneumonia to DIR/{NORMAL,PNEUMONIA}, with a manifest, "
         "for train_model --extra DIR."
     )
-    # It needs no model.
-    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("folder", type=Path, metavar="DIR", help="a new or an empty folder")

@@ -14,8 +14,6 @@ class Command(BaseCommand):
         "Turn a network that was trained elsewhere, a Keras 2 or 3 .h5 file, into a model that this site can serve. "
         "What the file does not tell is asked for."
     )
-    # It may be meant to mend a missing bundle.
-    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         # argparse takes "-1-1" for an option unless it looks like a negative number.

@@ -9,7 +9,6 @@ from diagnosis import inference
 
 class Command(BaseCommand):
     help = "List the models at hand, the served one with a star, and what was measured of each."
-    requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
         say = self.stdout.write

@@ -13,8 +13,6 @@ class Command(BaseCommand):
         "Make a model the served one, if on the test split it is not worse than the one that is. Both must have been "
         "measured there by evaluate_model. Running servers take it up by themselves."
     )
-    # It may be meant to replace a damaged bundle.
-    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         which = parser.add_mutually_exclusive_group(required=True)

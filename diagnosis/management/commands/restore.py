@@ -16,7 +16,6 @@ class Command(BaseCommand):
         "Put a file that `backup` wrote in the place of rows, X-rays and heatmaps, once it has been verified. Stop the "
         "site first. What was there is kept, in folders whose names begin with .before-"
     )
-    requires_system_checks: list[str] = []  # there may be nothing yet
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE")

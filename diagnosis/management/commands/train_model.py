@@ -13,8 +13,6 @@ class Command(BaseCommand):
         "Train a network on DATA_DIR/train/{NORMAL,PNEUMONIA}. It is served once promote_model says so, "
         "or at once where no other can be. After an interruption, the same command goes on where it stopped."
     )
-    # A missing or damaged bundle is what this command mends.
-    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("data_dir", type=Path, metavar="DATA_DIR")

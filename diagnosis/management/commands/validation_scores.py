@@ -13,7 +13,6 @@ class Command(BaseCommand):
         "Write what the served model, or another, says of its validation pictures into its report, for drift_report. "
         "train_model does so by itself; models from before it need this once."
     )
-    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
