@@ -1,4 +1,4 @@
-"""Settings, read once from the environment (or a file .env), typed. .env.example lists each with one line.
+"""Settings, read once from the environment (or a file .env); environment.py says how. .env.example lists each.
 
 Nothing needs to be set. Until ALLOWED_HOSTS is, a site with DEBUG off answers this machine alone.
 """
@@ -8,14 +8,10 @@ import os
 import secrets
 from pathlib import Path
 
-import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from pneumonia_site.environment import BASE_DIR, env
 from pneumonia_site.sqlite import OwnersAlone
-
-env = environ.FileAwareEnv()  # a secret may lie in a file, which SECRET_KEY_FILE names
-BASE_DIR = Path(__file__).resolve().parent.parent
-env.read_env(BASE_DIR / ".env")
 
 # Everything that running makes lies here: database, pictures, training checkpoints.
 VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var")))
@@ -23,7 +19,7 @@ VAR_DIR.mkdir(parents=True, exist_ok=True)
 
 # --- Security ---------------------------------------------------------------------------
 
-DEBUG = env.bool("DEBUG", default=True)
+DEBUG = env.flag("DEBUG", default=True)
 
 
 def own_key() -> str:
@@ -42,17 +38,21 @@ def own_key() -> str:
     return path.read_text()
 
 
-SECRET_KEY = env.str("SECRET_KEY", default="") or (own_key() if DEBUG else env.str("SECRET_KEY"))
+SECRET_KEY = env.str("SECRET_KEY", default="").strip() or (own_key() if DEBUG else "")
+if not SECRET_KEY:
+    raise ImproperlyConfigured(
+        "SECRET_KEY is not set, or empty. Where DEBUG is False it must be long and random: `make production` makes one."
+    )
 THIS_MACHINE = ["localhost", "127.0.0.1", "[::1]"]
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["*"] if DEBUG else THIS_MACHINE)
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", default=["*"] if DEBUG else THIS_MACHINE)
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", default=[])
 
 # Where others are served, browsers are sent to HTTPS and told to stay there, and cookies travel over it alone.
-HTTPS = env.bool("HTTPS", default=not DEBUG and ALLOWED_HOSTS != THIS_MACHINE)
+HTTPS = env.flag("HTTPS", default=not DEBUG and ALLOWED_HOSTS != THIS_MACHINE)
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # load balancers ask without it
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
-NUM_PROXIES = env.int("NUM_PROXIES", default=0)
+NUM_PROXIES = env.number("NUM_PROXIES", default=0, least=0, most=100)
 if NUM_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 # Whether other hosts of the domain, too, have HTTPS alone, and for all time, is not this site's to say.
@@ -141,7 +141,7 @@ AXES_CLIENT_IP_CALLABLE = "diagnosis.api.throttles.address_of"
 AXES_LOCKOUT_CALLABLE = "diagnosis.web.accounts.locked_out"
 AXES_DISABLE_ACCESS_LOG = True
 AXES_VERBOSE = False
-SIGN_UP = env.bool("SIGN_UP", default=DEBUG)
+SIGN_UP = env.flag("SIGN_UP", default=DEBUG)
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "diagnosis:upload"
 LOGOUT_REDIRECT_URL = "diagnosis:upload"
@@ -159,9 +159,9 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="pneum
 DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'db.sqlite3'}")}
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
+        "factory": OwnersAlone,
         # Writers queue instead of failing, and readers do not wait for them.
         "transaction_mode": "IMMEDIATE",
-        "factory": OwnersAlone,
         "timeout": 20,  # seconds
         # Foreign keys are on by Django. The file is not mapped into memory: where a disk fails, that kills the process.
         # After a loss of power the last second of writing may be missing; the rest is whole.
@@ -175,6 +175,12 @@ DATABASES["default"].setdefault("CONN_MAX_AGE", 0 if DEBUG else 60)
 DATABASES["default"].setdefault("CONN_HEALTH_CHECKS", True)
 # Throttles count here. By default each process counts for itself.
 CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
+# Django's own limit is 300 entries: as many others would make a throttled caller free again. The cache of files reads
+# the names of all at each write, which takes tens of milliseconds with so many.
+_MOST_ENTRIES = {"locmem.LocMemCache": 100_000, "db.DatabaseCache": 100_000, "filebased.FileBasedCache": 10_000}
+for _name, _most in _MOST_ENTRIES.items():
+    if CACHES["default"]["BACKEND"].endswith(_name):
+        CACHES["default"].setdefault("OPTIONS", {}).setdefault("MAX_ENTRIES", _most)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # X-rays and heatmaps: no MEDIA_URL on purpose. A view that asks who is looking serves them.
@@ -220,13 +226,14 @@ USE_TZ = True
 MODELS_DIR = env.str("MODELS_DIR", default=str(BASE_DIR / "ml_model" / "trained"))  # bundles, and which is served
 MODEL_BUNDLE = env.str("MODEL_BUNDLE", default="")  # a version or a folder; empty is what MODELS_DIR/current names
 OPERATING_POINT = env.str("OPERATING_POINT", default="")  # empty is the bundle's own default
-MAX_UPLOAD_MB = env.float("MAX_UPLOAD_MB", default=25)
-MAX_MEGAPIXELS = env.float("MAX_MEGAPIXELS", default=60)
-MAX_FILES_PER_REQUEST = env.int("MAX_FILES_PER_REQUEST", default=20)
-ANONYMOUS_UPLOADS = env.bool("ANONYMOUS_UPLOADS", default=DEBUG)
-PREDICT_THROTTLE = env.str("PREDICT_THROTTLE", default="120/min")
-API_THROTTLE = env.str("API_THROTTLE", default="600/min")
-ACCOUNT_THROTTLE = env.str("ACCOUNT_THROTTLE", default="30/hour")
+MAX_UPLOAD_MB = env.number("MAX_UPLOAD_MB", default=25.0, least=0.1, most=10_000)
+MAX_MEGAPIXELS = env.number("MAX_MEGAPIXELS", default=60.0, least=0.1, most=10_000)
+MAX_FILES_PER_REQUEST = env.number("MAX_FILES_PER_REQUEST", default=20, least=1, most=1_000)
+DATA_UPLOAD_MAX_NUMBER_FILES = MAX_FILES_PER_REQUEST + 100  # a few too many are refused in words
+ANONYMOUS_UPLOADS = env.flag("ANONYMOUS_UPLOADS", default=DEBUG)
+PREDICT_THROTTLE = env.rate("PREDICT_THROTTLE", default="120/min")
+API_THROTTLE = env.rate("API_THROTTLE", default="600/min")
+ACCOUNT_THROTTLE = env.rate("ACCOUNT_THROTTLE", default="30/hour")
 
 # --- API --------------------------------------------------------------------------------
 
@@ -276,9 +283,8 @@ IMPORT_EXPORT_ESCAPE_ILLEGAL_CHARS_ON_EXPORT = True  # a spreadsheet knows no co
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")  # empty: there is no /metrics
 
 LOG_FORMATS = {"line": "diagnosis.logs.Line", "json": "diagnosis.logs.Json"}
-LOG_FORMAT = env.str("LOG_FORMAT", default="line" if DEBUG else "json")
-if LOG_FORMAT not in LOG_FORMATS:
-    raise ImproperlyConfigured(f"The setting LOG_FORMAT is {LOG_FORMAT!r}; it must be one of {', '.join(LOG_FORMATS)}.")
+LOG_FORMAT = env.one_of("LOG_FORMAT", LOG_FORMATS, default="line" if DEBUG else "json")
+LOG_LEVEL = env.one_of("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"), default="INFO")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -295,5 +301,5 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         "django.server": {"handlers": ["nowhere"], "propagate": False},
     },
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
 }

@@ -8,6 +8,10 @@ import sys
 
 import pytest
 from django.conf import settings as django_settings
+from django.core.cache import cache
+from django.core.files.uploadedfile import SimpleUploadedFile
+
+from diagnosis.api.throttles import CallerThrottle
 
 PRODUCTION = {"DEBUG": "False", "SECRET_KEY": secrets.token_urlsafe(60), "ALLOWED_HOSTS": "xray.example.org"}
 
@@ -51,6 +55,58 @@ def test_without_a_key_production_does_not_start_and_names_it(tmp_path):
     result = check(tmp_path, {name: value for name, value in PRODUCTION.items() if name != "SECRET_KEY"})
     assert result.returncode != 0
     assert "SECRET_KEY" in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("empty", ["SECRET_KEY", "SECRET_KEY_FILE"])
+def test_an_empty_key_is_none(tmp_path, empty):
+    (tmp_path / "key").write_text("\n")
+    named = {"SECRET_KEY": "", "SECRET_KEY_FILE": str(tmp_path / "key")}
+    result = check(tmp_path, {**PRODUCTION, "SECRET_KEY": "", empty: named[empty]})
+    assert result.returncode == 1
+    assert result.stderr.startswith("SECRET_KEY is not set, or empty.")
+
+
+COLLECT = """
+import os, sys
+from pneumonia_site import settings
+settings.STATIC_ROOT = sys.argv[1]
+settings.STATICFILES_FINDERS = ["django.contrib.staticfiles.finders.FileSystemFinder"]
+import django
+django.setup()
+os.umask(0o077)
+from django.core.management import call_command
+call_command("collectstatic", interactive=False, verbosity=0)
+"""
+
+
+def test_whoever_collects_style_sheets_anybody_may_serve_them(tmp_path):
+    static = tmp_path / "static"
+    static.mkdir()
+    subprocess.run(
+        [sys.executable, "-c", COLLECT, str(static)],
+        cwd=django_settings.BASE_DIR,
+        env={**os.environ, **PRODUCTION, "VAR_DIR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "pneumonia_site.settings"},
+        check=True,
+    )
+    modes = {path.relative_to(static): path.stat().st_mode & 0o777 for path in static.rglob("*")}
+    assert any(path.suffix == ".gz" for path in modes)
+    assert {path: mode for path, mode in modes.items() if mode not in (0o644, 0o755)} == {}
+
+
+@pytest.mark.django_db
+def test_a_throttled_caller_stays_so_however_many_others_come(client, settings, monkeypatch):
+    monkeypatch.setattr(CallerThrottle, "THROTTLE_RATES", {"api": "1/min"})
+    assert [client.get("/api/predictions/").status_code for _ in range(2)] == [200, 429]
+    for number in range(1000):
+        cache.set(f"throttle_api_{number}", [1.0])
+    assert client.get("/api/predictions/").status_code == 429
+
+
+@pytest.mark.django_db
+def test_many_files_too_many_are_refused_in_words(client):
+    files = [SimpleUploadedFile(f"{number}.jpg", b"x") for number in range(101)]
+    answer = client.post("/api/predictions/", {"file": files})
+    assert "You sent 101 files" in answer.content.decode()
 
 
 def test_for_development_a_key_is_made_once_and_kept(tmp_path):
