@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 
 _OURS = ("diagnosis", "ml_model", "pneumonia_site")
 _REFUSALS = "django.security."
+_REASONS = {"DisallowedHost": " The host named is not in ALLOWED_HOSTS."}
 _SERVER = "gunicorn.error"
 """Says at INFO how processes come and go, and above it what is wrong with requests."""
 _FIELDS = ("method", "view", "status", "milliseconds")
@@ -81,7 +82,8 @@ def _message(record: logging.LogRecord) -> str:
     if _is_ours(record.name) or (record.name == _SERVER and record.levelno <= logging.INFO):
         return _message_of_ours(record)
     if record.name.startswith(_REFUSALS):  # its message is whole, and may quote a header or a path
-        return f"Refused: {record.name.rpartition('.')[2]}"
+        kind = record.name.removeprefix(_REFUSALS)
+        return f"Refused: {kind}.{_REASONS[kind]}" if kind in _REASONS else f"Refused: {kind}"
     if record.name == "django.request":  # its message is reason and path
         return f"Answered {getattr(record, 'status_code', '')}"
     if not isinstance(record.msg, str):

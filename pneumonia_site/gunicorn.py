@@ -4,34 +4,44 @@ Read by gunicorn, never imported by the site. docs/deploy.md tells of systemd an
 measurements behind the numbers.
 """
 
+import contextlib
 import ctypes
-import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
-import environ
+from django.core.exceptions import ImproperlyConfigured
 
-env = environ.FileAwareEnv()
 BASE_DIR = Path(__file__).resolve().parent.parent
-env.read_env(BASE_DIR / ".env")
+chdir = str(BASE_DIR)
+if chdir not in sys.path:
+    sys.path.insert(0, chdir)
 os.environ["DEBUG"] = "False"  # whatever .env says of this checkout
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pneumonia_site.settings")
 
+# --- What the environment says ----------------------------------------------------------
+
+try:
+    from pneumonia_site.environment import env
+    from pneumonia_site.settings import VAR_DIR
+
+    bind = env.str("BIND", default="") or f"127.0.0.1:{env.number('PORT', default=8000, least=1, most=65_535)}"
+    workers = env.number("WEB_CONCURRENCY", default=max(2, len(os.sched_getaffinity(0))), least=1, most=1_000)
+    threads = env.number("THREADS", default=3, least=1, most=1_000)
+except ImproperlyConfigured as error:
+    raise SystemExit(f"{error}") from error
+
 wsgi_app = "pneumonia_site.wsgi"
-chdir = str(BASE_DIR)
-bind = env.str("BIND", default="") or f"127.0.0.1:{env.int('PORT', default=8000)}"
 proc_name = "pneumonia-site"
 control_socket_disable = True
 
 # --- Processes and threads --------------------------------------------------------------
 
 worker_class = "pneumonia_site.worker.BufferedThreadWorker"
-workers = env.int("WEB_CONCURRENCY", default=max(2, len(os.sched_getaffinity(0))))
-threads = env.int("THREADS", default=3)
 # Code and network are read once and shared, and a worker that died is replaced in milliseconds. HUP replaces the
 # workers and loses no request; new code needs a restart, see docs/deploy.md.
 preload_app = True
@@ -48,6 +58,9 @@ limit_request_line = 4094
 limit_request_fields = 50
 limit_request_field_size = 8190
 forwarder_headers = ""  # by itself gunicorn lets a local caller's header SCRIPT_NAME move the site to another path
+# Which requests came over HTTPS is told by SECURE_PROXY_SSL_HEADER alone, where there are proxies to tell it. By itself
+# gunicorn believes three more headers, and from any caller on this machine.
+secure_scheme_headers: dict[str, str] = {}
 # The sign of life is a file's time stamp: a full or slow disk must not look like death.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # nosec B108
 
@@ -55,16 +68,24 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 
 # Workers count in files here, so that whichever is asked for /metrics tells of all. In memory: a write into a
 # mapped file on a full disk would kill the worker. The variable is set before anything that counts is imported, and
-# stays while this file is read again: then the counts go on.
-if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-    sys.path.insert(0, chdir)
-    from django.conf import settings
+# stays while this file is read again: then the counts go on. Each server has a folder of its own, also one that starts
+# while another still answers its last requests; what servers left that were killed is removed.
+_folders, _prefix = Path(worker_tmp_dir or VAR_DIR), f"pneumonia-site-metrics-{os.getuid()}-"
 
-    site = hashlib.sha256(f"{settings.VAR_DIR} {bind}".encode()).hexdigest()[:12]
-    counts = Path(worker_tmp_dir or settings.VAR_DIR) / f"pneumonia-site-metrics-{os.getuid()}-{site}"
-    shutil.rmtree(counts, ignore_errors=True)
-    counts.mkdir(mode=0o700)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(counts)
+
+def _runs(pid: int) -> bool:
+    with contextlib.suppress(OSError, OverflowError):
+        os.kill(pid, 0)
+        return True
+    return False
+
+
+if not Path(os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")).name.startswith(f"{_prefix}{os.getpid()}-"):
+    for counts in _folders.glob(f"{_prefix}*-*"):
+        master = counts.name.removeprefix(_prefix).partition("-")[0]
+        if master.isdigit() and (int(master) == os.getpid() or not _runs(int(master))):
+            shutil.rmtree(counts, ignore_errors=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=f"{_prefix}{os.getpid()}-", dir=_folders)
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
@@ -96,6 +117,8 @@ def on_starting(server: Any) -> None:
     finally:
         connections.close_all()
 
+    if len(settings.SECRET_KEY) < 50:  # as Django's own check counts
+        server.log.warning("SECRET_KEY is short, and could be guessed: `openssl rand -base64 48` makes one.")
     for message in checks.model_bundle_is_readable() + checks.media_is_writable():
         server.log.error("%s %s", message.msg, message.hint or "")
     if settings.ALLOWED_HOSTS == settings.THIS_MACHINE:
@@ -112,7 +135,6 @@ def on_starting(server: Any) -> None:
         server.log.warning("Style sheets and scripts are neither compressed nor kept by browsers: `make static`.")
     elif any(file.stat().st_mtime > collected.stat().st_mtime for file in (BASE_DIR / "static").rglob("*.*")):
         server.log.warning("Style sheets and scripts have changed since they were collected: `make static`.")
-    on_reload(server)  # from now on gunicorn's words would quote what clients send
 
 
 def on_reload(server: Any) -> None:
@@ -127,6 +149,7 @@ def on_reload(server: Any) -> None:
 
 def when_ready(server: Any) -> None:
     """Remove what an earlier crash left behind, beside the serving."""
+    on_reload(server)  # until now gunicorn spoke of its own address, from now on it would quote what clients send
     subprocess.Popen(
         ["/usr/bin/env", "nice", "-n", "19", sys.executable, "manage.py", "sweep"],
         stdin=subprocess.DEVNULL,

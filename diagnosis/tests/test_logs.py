@@ -116,6 +116,7 @@ def test_no_name_of_a_file_or_person_and_no_search_is_logged(log, browser, alice
     errors = "".join(line.get("error", "") for line in told)
     assert "A picture was not stored: OSError: No space left on device" in log.text(), "what the system says is kept"
     assert errors.count("RuntimeError") >= 3
+    assert "Refused: DisallowedHost. The host named is not in ALLOWED_HOSTS." in log.text()
 
 
 @pytest.mark.django_db

@@ -19,10 +19,11 @@ from django.conf import settings as django_settings
 TOKEN = "of-a-scraper"
 
 
+COMMAND = [sys.executable, "-m", "gunicorn", "--config", "pneumonia_site/gunicorn.py"]
+
+
 @pytest.fixture
-def server(tmp_path) -> Iterator[tuple[str, subprocess.Popen]]:
-    """gunicorn as `make production` runs it, with two workers; its address and its process."""
-    pytest.importorskip("gunicorn")
+def environment(tmp_path) -> dict[str, str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -33,16 +34,20 @@ def server(tmp_path) -> Iterator[tuple[str, subprocess.Popen]]:
         "WEB_CONCURRENCY": "2",
         "METRICS_TOKEN": TOKEN,
         "SECRET_KEY": TOKEN * 9,
+        "ANONYMOUS_UPLOADS": "True",
     }
+    return {**kept, **told}
+
+
+@pytest.fixture
+def server(tmp_path, environment) -> Iterator[tuple[str, subprocess.Popen]]:
+    """gunicorn as `make production` runs it, with two workers; its address and its process."""
+    pytest.importorskip("gunicorn")
     log = (tmp_path / "log").open("w")
     process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "--config", "pneumonia_site/gunicorn.py"],
-        cwd=django_settings.BASE_DIR,
-        env={**kept, **told, "ANONYMOUS_UPLOADS": "True"},
-        stdout=log,
-        stderr=subprocess.STDOUT,
+        COMMAND, cwd=django_settings.BASE_DIR, env=environment, stdout=log, stderr=subprocess.STDOUT
     )
-    address = f"http://127.0.0.1:{port}"
+    address = f"http://{environment['BIND']}"
     try:
         eventually(
             lambda: requests.get(f"{address}/readyz", timeout=5).status_code == 200, (tmp_path / "log").read_text
@@ -75,6 +80,27 @@ def workers(process: subprocess.Popen) -> list[int]:
         ["pgrep", "-P", str(process.pid), "-f", "gunicorn"], capture_output=True, text=True, check=False
     )
     return [int(pid) for pid in found.stdout.split()]
+
+
+@pytest.mark.skipif(not shutil.which("pgrep") or not Path("/dev/shm").is_dir(), reason="needs pgrep and /dev/shm")
+def test_another_start_at_the_same_address_is_refused_and_harms_nothing(server, environment):
+    address, process = server
+    requests.get(f"{address}/model/", timeout=30)
+    counted = figure(address, "pneumonia_site_http_requests_total")
+    another = subprocess.run(
+        COMMAND,
+        cwd=django_settings.BASE_DIR,
+        env={**environment, "SECRET_KEY": "short"},
+        capture_output=True,
+        text=True,
+    )
+    assert another.returncode == 1
+    assert "SECRET_KEY is short" in another.stderr
+    assert re.search(r"Connection in use: \('127\.0\.0\.1', \d+\)", another.stderr)
+    assert figure(address, "pneumonia_site_http_requests_total") > counted > 0
+    for pid in workers(process):  # those that take their place count too
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: figure(address, "pneumonia_site_http_requests_total") > counted)
 
 
 @pytest.mark.skipif(not shutil.which("pgrep") or not Path("/dev/shm").is_dir(), reason="needs pgrep and /dev/shm")

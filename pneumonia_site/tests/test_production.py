@@ -94,6 +94,31 @@ def test_a_bare_start_says_what_is_not_set(site):
     assert requests.get(site.address, headers={"Host": "xray.example.org"}, timeout=30).status_code == 400
 
 
+def test_nobody_else_of_the_machine_reads_the_database(site):
+    def modes() -> set[int]:
+        return {path.stat().st_mode & 0o777 for path in site.var.glob("db.sqlite3*")}
+
+    assert modes() == {0o600}
+    (site.var / "db.sqlite3").chmod(0o644)  # as earlier versions made it
+    site.manage("sweep")
+    assert modes() == {0o600}
+
+
+def test_what_is_kept_is_looked_after_without_a_model_and_the_check_tells_of_it(site, monkeypatch, tmp_path):
+    monkeypatch.setitem(site.environment, "MODEL_BUNDLE", "2026.99")
+    assert "Would delete" in site.manage("purge", "--older-than", "30", "--dry-run")
+    assert "holds" in site.manage("backup", str(tmp_path / "backup.zip"))
+    site.manage("clearsessions")
+    with pytest.raises(RuntimeError, match=r"diagnosis\.E001"):
+        site.manage("check")
+
+
+@pytest.mark.parametrize("other", ["X-Forwarded-Ssl: on", "X-Forwarded-Protocol: ssl", "X-Forwarded-Proto: https"])
+def test_no_caller_says_how_requests_came(site, other):
+    head = f"GET /healthz HTTP/1.0\r\nHost: localhost\r\nX-Forwarded-Proto: http\r\n{other}\r\n\r\n"
+    assert b" 200 OK" in exchange(site, head.encode())
+
+
 def test_a_worker_that_is_killed_is_replaced(site, xray):
     killed = site.workers()
     for pid in killed:
