@@ -271,6 +271,7 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "diagnosis.api.schema.add_problems",
+        "diagnosis.api.schema.tell_of_known_fields",
     ],
 }
 

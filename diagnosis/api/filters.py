@@ -11,8 +11,8 @@ from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import exceptions, filters
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
+from diagnosis.api import parameters
 from diagnosis.models import Prediction, Review
 
 
@@ -98,14 +98,13 @@ class ReviewFilter(django_filters.FilterSet):
 
 
 class KnownFiltersBackend(DjangoFilterBackend):
-    """Filters, and refuses a parameter that the list does not know: misspelt, it would give everything."""
+    """Filters, and refuses a parameter that the list does not know, or that came twice: it would be passed over."""
 
-    def filter_queryset(self, request: Request, queryset: QuerySet, view: APIView) -> QuerySet:
-        known = {"ordering", "search", "cursor", "format", *self.get_filterset_class(view, queryset).base_filters}
-        if unknown := sorted(set(request.query_params) - known):
-            raise exceptions.ValidationError(
-                {unknown[0]: f"There is no such parameter. Choose from {', '.join(sorted(known - {'format'}))}."}
-            )
+    def filter_queryset(self, request: Request, queryset: QuerySet, view: Any) -> QuerySet:
+        known = {"ordering", "cursor", *parameters.EVERYWHERE, *self.get_filterset_class(view, queryset).base_filters}
+        if Search in view.filter_backends:
+            known.add(Search.search_param)
+        parameters.check(request.query_params, known)
         return super().filter_queryset(request, queryset, view)
 
 

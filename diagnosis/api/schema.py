@@ -41,3 +41,11 @@ def add_problems(result: dict[str, Any], **options: Any) -> dict[str, Any]:
                 "content": {CONTENT_TYPE: problem},
             }
     return result
+
+
+def tell_of_known_fields(result: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """Let every body that is asked for tell that other fields are refused; a hook of drf-spectacular."""
+    for name, schema in result["components"]["schemas"].items():
+        if name.endswith("Request"):
+            schema["additionalProperties"] = False
+    return result

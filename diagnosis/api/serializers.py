@@ -11,6 +11,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from diagnosis import inference
+from diagnosis.api.parameters import KnownFields
 from diagnosis.api.schema import Problem
 from diagnosis.models import ApiToken, Hint, Prediction, Review
 
@@ -178,7 +179,7 @@ class Text(serializers.CharField):
         return super().to_internal_value(data)
 
 
-class ReviewSerializer(serializers.ModelSerializer):
+class ReviewSerializer(KnownFields, serializers.ModelSerializer):
     """A person's reading of a prediction's picture. The latest of a prediction supersedes the others."""
 
     prediction = serializers.UUIDField(source="prediction_id")
@@ -191,7 +192,7 @@ class ReviewSerializer(serializers.ModelSerializer):
         read_only_fields = ["created"]
 
 
-class TokenSerializer(serializers.ModelSerializer):
+class TokenSerializer(KnownFields, serializers.ModelSerializer):
     """A token without its secret. `id` is the secret's beginning."""
 
     id = serializers.CharField(source="token_key", read_only=True)

@@ -1,11 +1,11 @@
 """Addresses of the API. `/predict` takes both endings: a redirect would lose the posted file."""
 
 from django.urls import include, path, re_path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
 from diagnosis.api import problems
-from diagnosis.api.views import ModelsView, PredictionViewSet, ReviewViewSet, StatisticsView, TokenViewSet
+from diagnosis.api.views import ModelsView, PredictionViewSet, ReviewViewSet, SchemaView, StatisticsView, TokenViewSet
 
 app_name = "api"
 router = SimpleRouter(use_regex_path=False)
@@ -23,7 +23,7 @@ urlpatterns = [
     path("api/", include(tokens.urls)),
     path("api/models/", ModelsView.as_view(), name="models"),
     path("api/statistics/", StatisticsView.as_view(), name="statistics"),
-    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/schema/", SchemaView.as_view(), name="schema"),
     path("api/docs/", SpectacularSwaggerSplitView.as_view(url_name="api:schema"), name="docs"),
     re_path("^(?:api|predict)/", problems.nothing_here, name="nothing_here"),
 ]

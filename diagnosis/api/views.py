@@ -1,14 +1,15 @@
 """The API: analyse pictures, find, show and delete predictions, make tokens, ask what the models are."""
 
 import dataclasses
-from typing import Any
+from typing import Any, cast
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import QuerySet
-from django.http import Http404, HttpResponseBase
+from django.http import Http404, HttpResponseBase, QueryDict
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
+from drf_spectacular.views import SpectacularAPIView
 from knox.models import get_token_model
 from rest_framework import exceptions, mixins, permissions, status, viewsets
 from rest_framework.decorators import action
@@ -19,8 +20,9 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
 from diagnosis import access, audit, inference, pictures, reviews, services, statistics
-from diagnosis.api import problems
+from diagnosis.api import parameters, problems
 from diagnosis.api.filters import KnownFiltersBackend, Ordering, PredictionFilter, ReviewFilter, Search
+from diagnosis.api.parameters import KnownParameters
 from diagnosis.api.serializers import (
     ManyAnswers,
     ManyFiles,
@@ -61,7 +63,11 @@ class MayUpload(permissions.BasePermission):
     ),
 )
 class PredictionViewSet(
-    mixins.ListModelMixin, mixins.RetrieveModelMixin, mixins.DestroyModelMixin, viewsets.GenericViewSet[Prediction]
+    KnownParameters,
+    mixins.ListModelMixin,
+    mixins.RetrieveModelMixin,
+    mixins.DestroyModelMixin,
+    viewsets.GenericViewSet[Prediction],
 ):
     serializer_class = PredictionSerializer
     permission_classes = [MayUpload]
@@ -123,11 +129,16 @@ class PredictionViewSet(
             raise problems.NoFile
         return files
 
-    def _options(self, request: Request) -> dict[str, Any]:
-        # Unseen there, it would be answered at another operating point than was asked for.
-        if misplaced := sorted(set(PredictOptions().fields) & set(request.query_params)):
+    def check_address(self, request: Request) -> None:
+        if request.method == "POST" and (misplaced := sorted(set(PredictOptions().fields) & set(request.query_params))):
             raise exceptions.ValidationError({misplaced[0]: "Send this as a field of the form, not in the address."})
+        super().check_address(request)
+
+    def _options(self, request: Request) -> dict[str, Any]:
         options = PredictOptions(data=request.data)
+        known = {"file", *options.fields}
+        # Passed over, `operating-point` would be answered at another one than was asked for.
+        parameters.check(cast(QueryDict, request.data), known | parameters.OF_BROWSERS, "field", several=["file"])
         options.is_valid(raise_exception=True)
         return options.validated_data
 
@@ -193,7 +204,7 @@ class MayReview(permissions.BasePermission):
     list=extend_schema(summary="The readings of the predictions you may see, newest first"),
     create=extend_schema(summary="Record a reading; the prediction stays as it is"),
 )
-class ReviewViewSet(mixins.ListModelMixin, mixins.CreateModelMixin, viewsets.GenericViewSet[Review]):
+class ReviewViewSet(KnownParameters, mixins.ListModelMixin, mixins.CreateModelMixin, viewsets.GenericViewSet[Review]):
     serializer_class = ReviewSerializer
     permission_classes = [MayReview]
     parser_classes = [JSONParser]
@@ -220,7 +231,7 @@ class ReviewViewSet(mixins.ListModelMixin, mixins.CreateModelMixin, viewsets.Gen
     list=extend_schema(summary="Your tokens, without their secrets"),
     destroy=extend_schema(summary="Revoke a token", responses={204: None}),
 )
-class TokenViewSet(mixins.ListModelMixin, mixins.DestroyModelMixin, viewsets.GenericViewSet[ApiToken]):
+class TokenViewSet(KnownParameters, mixins.ListModelMixin, mixins.DestroyModelMixin, viewsets.GenericViewSet[ApiToken]):
     serializer_class = TokenSerializer
     queryset = ApiToken.objects.none()
     lookup_field = "token_key"
@@ -243,7 +254,11 @@ class TokenViewSet(mixins.ListModelMixin, mixins.DestroyModelMixin, viewsets.Gen
         return Response({**self.get_serializer(token).data, "token": secret}, status=status.HTTP_201_CREATED)
 
 
-class ModelsView(APIView):
+class SchemaView(KnownParameters, SpectacularAPIView):
+    """The OpenAPI description. The library would write `version` into a header, and keep words for each `lang`."""
+
+
+class ModelsView(KnownParameters):
     permission_classes = [permissions.AllowAny]
 
     @extend_schema(summary="The models at hand, and which one answers", responses={200: ModelSerializer(many=True)})
@@ -251,7 +266,7 @@ class ModelsView(APIView):
         return Response(ModelSerializer(inference.models(), many=True).data)
 
 
-class StatisticsView(APIView):
+class StatisticsView(KnownParameters):
     permission_classes = [permissions.AllowAny]
 
     @extend_schema(summary="Counts of the predictions you may see", responses={200: StatisticsSerializer})

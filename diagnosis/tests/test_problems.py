@@ -108,6 +108,57 @@ def test_forms_without_measure(client, fields):
     assert_problem(client.post("/api/predictions/", fields), 400, "bad_request")
 
 
+@pytest.mark.parametrize("address", ["/predict", "/api/predictions/"])
+@pytest.mark.parametrize("name", ["operating-point", "unknown", "image"])
+def test_a_field_that_there_is_not_is_refused_with_those_there_are(client, xray, address, name):
+    value = SimpleUploadedFile("x.jpg", xray()) if name == "image" else "screening"
+    response = client.post(address, {"file": SimpleUploadedFile("x.jpg", xray()), name: value})
+    assert_problem(response, 400, "invalid")
+    said = f"`{name}`: There is no such field. Choose from file, force, operating_point."
+    assert response.json()["detail"] == said
+    assert not Upload.objects.exists()
+
+
+def test_what_browsers_add_to_a_form_is_let_pass_and_what_comes_twice_is_not(client, xray):
+    def post(**fields):
+        return client.post("/predict", {"file": SimpleUploadedFile("x.jpg", xray()), **fields})
+
+    assert post(csrfmiddlewaretoken="x", _charset_="utf-8").status_code == 200
+    assert_problem(post(operating_point=["screening", "balanced"]), 400, "invalid")
+
+
+@pytest.mark.parametrize(
+    ("method", "address"),
+    [
+        ("post", "/predict?foo=true"),
+        ("post", "/api/predictions/?foo=1"),
+        ("get", "/api/tokens/?foo=1"),
+        ("get", "/api/models/?foo=1"),
+        ("get", "/api/statistics/?foo=1"),
+        ("get", "/api/predictions/?operating-point=screening"),
+        ("get", "/api/predictions/?prediction=Pneumonia&prediction=Normal"),
+        ("get", "/api/reviews/?search=x"),
+        ("get", "/api/schema/?version=%0a"),
+        ("get", "/api/schema/?version=x%22;%20filename=%22setup.exe"),
+        ("get", "/api/schema/?lang=x"),
+    ],
+)
+def test_a_parameter_that_there_is_not_or_that_comes_twice_is_named(client, alice, xray, method, address):
+    client.force_login(alice)
+    data = {"file": SimpleUploadedFile("x.jpg", xray())} if method == "post" else {}
+    response = getattr(client, method)(address, data)
+    assert_problem(response, 400, "invalid")
+    assert response.json()["detail"].startswith(f"`{address.partition('?')[2].partition('=')[0]}`: ")
+    assert not Upload.objects.exists()
+
+
+def test_a_field_of_json_that_there_is_not_is_named(client, alice):
+    client.force_login(alice)
+    response = client.post("/api/tokens/", {"name": "x", "day": 1}, content_type=JSON)
+    assert_problem(response, 400, "invalid")
+    assert response.json()["detail"] == "`day`: There is no such field. Choose from days, name."
+
+
 def test_several_files_may_be_as_large_together_as_each_may_be(client, settings):
     settings.MAX_UPLOAD_MB, settings.MAX_FILES_PER_REQUEST = 1, 5
     options = {"content_type": "multipart/form-data; boundary=x"}
