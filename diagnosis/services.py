@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import IO
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
@@ -51,6 +52,8 @@ def diagnose(
     operating_point: str | None = None,
     force: bool = False,
     idempotency_key: str = "",
+    number: int = 0,
+    request_digest: str = "",
 ) -> Prediction:
     """Analyse one picture and keep picture, heatmap and answer, all of them or none.
 
@@ -59,17 +62,20 @@ def diagnose(
     name: what the sender calls the file; kept as a label, never used as a path. force: give
     an answer even to what is no frontal chest X-ray. Without it such a picture is kept as
     `rejected`. idempotency_key: the same sender's second request under the same key gets the
-    first one's prediction, and nothing is stored again. Raises inference.PictureError for a bad
-    file, inference.Unavailable without a classifier, KeyReused, and NotStored.
+    first one's prediction, and nothing is stored again. number, request_digest: which file of the
+    request this is, counted from 0, and what digest_of_several says of them, where there may be
+    several. Raises inference.PictureError for a bad file, inference.Unavailable without a
+    classifier, KeyReused, and NotStored.
     """
     inference.limits().check_bytes(file.size)  # before reading it into memory
     data = file.read()
     sha256 = hashlib.sha256(data).hexdigest()
-    request_digest = ""
+    kept_key = ""
     if idempotency_key:
-        request_digest = hashlib.sha256(f"{sha256} {operating_point} {force}".encode()).hexdigest()
-        if answered := _answered(sender, idempotency_key, request_digest):
+        request_digest = request_digest or _digest(sha256, operating_point, force)
+        if answered := _answered(sender, idempotency_key, number, request_digest):
             return answered
+        kept_key = _kept_key(idempotency_key, number)
 
     finding = inference.diagnose(data, operating_point=operating_point)
     picture = finding.picture
@@ -82,7 +88,7 @@ def diagnose(
         format=picture.format,
         owner=sender.user,
         visitor=sender.visitor,
-        idempotency_key=idempotency_key,
+        idempotency_key=kept_key,
         request_digest=request_digest,
     )
     prediction = _prediction(upload, finding, force=force)
@@ -95,19 +101,46 @@ def diagnose(
         _store(files, [upload, prediction], by=sender)
     except IntegrityError:
         # A request under the same key was quicker; the database keeps one of them.
-        if idempotency_key and (answered := _answered(sender, idempotency_key, request_digest)):
+        if idempotency_key and (answered := _answered(sender, idempotency_key, number, request_digest)):
             return answered
         raise
     return prediction
 
 
-def _answered(sender: access.Person, idempotency_key: str, request_digest: str) -> Prediction | None:
-    upload = access.own_uploads(sender).filter(idempotency_key=idempotency_key).first()
-    if upload is None:
-        return None
-    if upload.request_digest != request_digest:
+def digest_of_several(files: Iterable[File], *, operating_point: str | None = None, force: bool = False) -> str:
+    """What tells a request for several files, or for one where several may come, from any other."""
+    digests = []
+    for file in files:
+        digest = hashlib.sha256()
+        for chunk in file.chunks():
+            digest.update(chunk)
+        digests.append(digest.hexdigest())
+        file.seek(0)
+    return _digest(f"several {' '.join(digests)}", operating_point, force)
+
+
+def _digest(files: str, operating_point: str | None, force: bool) -> str:
+    return hashlib.sha256(f"{files} {operating_point} {force}".encode()).hexdigest()
+
+
+def _kept_key(idempotency_key: str, number: int) -> str:
+    """One for each file of a request, of which the first is the same with one file and with several.
+
+    No client can send a key with a line break in it.
+    """
+    return f"{idempotency_key}\n{number}" if number else idempotency_key
+
+
+def _answered(sender: access.Person, idempotency_key: str, number: int, request_digest: str) -> Prediction | None:
+    """What that file of that request got already; raises KeyReused where any file came in another request."""
+    keys = [_kept_key(idempotency_key, one) for one in range(settings.MAX_FILES_PER_REQUEST)]
+    # Said twice, since an index holds the rows with a key alone, and is found only by the same words.
+    uploads = access.own_uploads(sender).filter(idempotency_key__in=keys).exclude(idempotency_key="")
+    earlier = {upload.idempotency_key: upload for upload in uploads}
+    if any(upload.request_digest != request_digest for upload in earlier.values()):
         raise KeyReused("This Idempotency-Key was used for another request. Choose a new key for each.")
-    return upload.predictions.order_by("created", "id").first()
+    upload = earlier.get(_kept_key(idempotency_key, number))
+    return upload.predictions.order_by("created", "id").first() if upload else None
 
 
 @metrics.counting_failures()

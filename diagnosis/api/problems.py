@@ -61,7 +61,7 @@ class NotAnalysed(exceptions.APIException):
     )
 
 
-OF_A_FILE = (inference.PictureError, inference.Unavailable, NotAChestXray, services.KeyReused, services.NotStored)
+OF_A_FILE = (inference.PictureError, inference.Unavailable, NotAChestXray, services.NotStored)
 """What goes wrong with one file of several."""
 
 LONGEST_KEY = 200
@@ -197,8 +197,6 @@ def members(error: Exception) -> dict[str, Any]:
             return _body(503, "unavailable", inference.UNAVAILABLE)
         case services.NotStored(fault=fault):
             return _body(fault.status, fault.code, fault.detail)
-        case services.KeyReused():
-            return _body(422, "idempotency_key_reused", str(error))
         case NotAChestXray(prediction=kept):
             return _body(
                 error.status_code,
@@ -219,6 +217,8 @@ def as_problem(error: Exception, context: dict[str, Any]) -> JsonResponse | None
             body = members(error)
             headers = {"Retry-After": str(faults.RETRY_AFTER)} if isinstance(error, services.NotStored) else None
             return JsonResponse(body, status=body["status"], content_type=CONTENT_TYPE, headers=headers)
+        case services.KeyReused():
+            return problem(422, error.code, str(error))
         case exceptions.ValidationError(detail=dict() as fields):
             sentences = (
                 " ".join(_flat(said) if name == "non_field_errors" else [f"`{name}`:", *_flat(said)])

@@ -42,7 +42,8 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     {"type": "string", "pattern": "^[ -~]*$", "maxLength": problems.LONGEST_KEY},
     OpenApiParameter.HEADER,
-    description="At most 200 characters. A request sent again under the same key gets the first one's answer.",
+    description="At most 200 characters. A request sent again under the same key gets the first one's answer; "
+    "another request under it is refused as a whole.",
 )
 
 
@@ -112,11 +113,12 @@ class PredictionViewSet(
         files = self._files(request)
         problems.check_number(len(files))
         options, key = self._options(request), problems.idempotency_key(request)
+        digest = services.digest_of_several(files, **options) if key else ""
         answers = []
         for number, file in enumerate(files):
             answer: dict[str, Any] = {"file_name": file.name, "prediction": None, "problem": None}
             try:
-                prediction = self._diagnose(file, options, f"{key}/{number}" if key else "")
+                prediction = self._diagnose(file, options, key, number=number, request_digest=digest)
                 answer["prediction"] = self.get_serializer(prediction).data
             except problems.OF_A_FILE as error:
                 answer["problem"] = problems.members(error)
@@ -142,12 +144,15 @@ class PredictionViewSet(
         options.is_valid(raise_exception=True)
         return options.validated_data
 
-    def _diagnose(self, file: UploadedFile, options: dict[str, Any], idempotency_key: str) -> Prediction:
+    def _diagnose(
+        self, file: UploadedFile, options: dict[str, Any], idempotency_key: str, **of_several: Any
+    ) -> Prediction:
         prediction = services.diagnose(
             file=file,
             name=file.name or "",
             sender=access.sender_of(self.request),
             idempotency_key=idempotency_key,
+            **of_several,
             **options,
         )
         if prediction.is_rejected:

@@ -319,6 +319,30 @@ def test_the_same_key_gets_the_same_answer_and_another_request_under_it_is_refus
     assert Upload.objects.count() == 2
 
 
+def test_a_key_is_of_a_whole_request_with_its_address_and_all_its_files(client, alice, xray, no_xray):
+    client.force_login(alice)
+
+    def post(address, *files, key="M", **fields):
+        data = {"file": [SimpleUploadedFile(f"{n}.jpg", content) for n, content in enumerate(files)], **fields}
+        return client.post(address, data, headers={"idempotency-key": key})
+
+    several, one = "/api/predictions/", "/predict"
+    a, b, broken = xray(), xray(seed=1), b"no picture"
+    first = post(several, broken, a, b)
+    assert [bool(answer["prediction"]) for answer in first.json()["results"]] == [False, True, True]
+    again = post(several, broken, a, b).json()["results"]
+    assert [answer["prediction"] for answer in again] == [answer["prediction"] for answer in first.json()["results"]]
+    others = [(several, broken), (several, broken, a), (several, broken, b, a), (several, broken, a, b, a), (one, b)]
+    for other in others:
+        assert_problem(post(*other), 422, "idempotency_key_reused")
+    assert_problem(post(several, broken, a, b, operating_point="screening"), 422, "idempotency_key_reused")
+    assert Upload.objects.count() == 2
+    for key in ("M/0", "M/1", "M1", "m"):
+        assert post(one, a, key=key).status_code == 200
+        assert_problem(post(several, a, key=key), 422, "idempotency_key_reused")
+    assert Upload.objects.count() == 6
+
+
 @pytest.mark.django_db(transaction=True)
 def test_the_same_key_at_the_same_time_makes_one_row(live_server, alice, xray, settings):
     _token, secret = ApiToken.objects.create(alice, name="x")
