@@ -50,6 +50,7 @@ __all__ = [
     "Evaluation",
     "Finding",
     "ImportRefused",
+    "Model",
     "NoReference",
     "PictureError",
     "PromotionRefused",

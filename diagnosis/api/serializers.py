@@ -226,16 +226,20 @@ class OperatingPointSerializer(serializers.Serializer):
 
 
 class ModelSerializer(serializers.Serializer):
-    """A model bundle. `error` says what is wrong with one that cannot be served."""
+    """A model bundle. `error` says so where one cannot be served."""
 
     version = serializers.CharField(source="name")
     served = serializers.BooleanField()
-    error = serializers.CharField()
+    error = serializers.SerializerMethodField()
     created = serializers.DateTimeField(source="card.created", default=None, allow_null=True)
     operating_points = serializers.DictField(
         source="card.operating_points", child=OperatingPointSerializer(), default=None, allow_null=True
     )
     intended_use = serializers.CharField(source="card.intended_use", default=None, allow_null=True)
+
+    def get_error(self, model: inference.Model) -> str:
+        # What is wrong tells where files lie, and anybody may ask.
+        return "This bundle cannot be served; on the server, `manage.py list_models` tells why." if model.error else ""
 
 
 class StatisticsSerializer(serializers.Serializer):

@@ -193,6 +193,15 @@ def test_without_a_classifier_the_answer_is_503(client, xray, monkeypatch):
     assert_problem(post(client, xray()), 503, "unavailable")
 
 
+def test_what_is_wrong_with_a_model_is_told_without_its_path(client, settings, tmp_path):
+    settings.MODELS_DIR, settings.MODEL_BUNDLE = str(tmp_path), ""
+    (tmp_path / "2026.01-1").mkdir()
+    (broken,) = client.get("/api/models/").json()
+    assert (broken["version"], broken["served"]) == ("2026.01-1", False)
+    assert "list_models" in broken["error"]
+    assert str(tmp_path) not in broken["error"]
+
+
 def test_anonymous_uploads_can_be_switched_off(client, xray, settings, alice):
     settings.ANONYMOUS_UPLOADS = False
     response = post(client, xray())
