@@ -66,6 +66,22 @@ def answer_probes(get_response: Handler) -> Handler:
     return middleware
 
 
+def keep_answers_private(get_response: Handler) -> Handler:
+    """Let nobody but the person's own browser keep an answer that does not say how long it is good for, and let that
+    one ask again each time.
+
+    Pages and the API's answers tell of one person's pictures. `no-store` would say more, and would make browsers load
+    a page anew when somebody goes back.
+    """
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        response.headers.setdefault("Cache-Control", "private, no-cache")
+        return response
+
+    return middleware
+
+
 # What a multipart body holds besides the files; other forms have no more.
 _ENVELOPE = 1_000_000
 

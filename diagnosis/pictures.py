@@ -1,12 +1,19 @@
 """A prediction's pictures as HTTP answers, for pages and API alike. Whether the caller may see them is asked before."""
 
+import logging
 from collections.abc import Callable
 
-from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
-from django.utils.cache import get_conditional_response, patch_cache_control
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.utils.cache import get_conditional_response, patch_cache_control, patch_vary_headers
 
 from diagnosis import inference
 from diagnosis.models import Prediction
+
+logger = logging.getLogger(__name__)
+
+
+class FileMissing(Http404):
+    """The row is there, and its file is not in storage."""
 
 
 def xray(request: HttpRequest, prediction: Prediction) -> HttpResponseBase:
@@ -39,9 +46,20 @@ def heatmap(request: HttpRequest, prediction: Prediction) -> HttpResponseBase:
 
 
 def _kept_by_browser(request: HttpRequest, etag: str, answer: Callable[[], HttpResponseBase]) -> HttpResponseBase:
-    """304 where the caller has it already. A file never changes, and only this person's browser may keep it."""
-    not_modified = get_conditional_response(request, etag=etag)
-    response = not_modified if not_modified is not None else answer()
+    """304 where the caller has it already, and 412 where they want to have another.
+
+    A file never changes, and only this person's browser may keep it: for them alone, should others use it too.
+    Raises FileMissing.
+    """
+    conditional = get_conditional_response(request, etag=etag)
+    if conditional is not None and conditional.status_code == 412:
+        return conditional
+    try:
+        response = conditional if conditional is not None else answer()
+    except FileNotFoundError as error:
+        logger.error("A file is missing in storage, that of %s", etag)
+        raise FileMissing from error
     response.headers["ETag"] = etag
     patch_cache_control(response, private=True, max_age=3600, immutable=True)
+    patch_vary_headers(response, ["Authorization", "Cookie"])
     return response

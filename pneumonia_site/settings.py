@@ -100,6 +100,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "diagnosis.middleware.answer_probes",
+    "diagnosis.middleware.keep_answers_private",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "diagnosis.middleware.limit_request_size",  # after the language, which its refusal is written in

@@ -70,9 +70,17 @@ class KeyFilter(django_filters.UUIDFilter):
     """The identifier of a row."""
 
 
+class ChoiceFilter(django_filters.ChoiceFilter):
+    """One of the names in `choices`."""
+
+    def __init__(self, choices: list[tuple[str, Any]], **options: Any):
+        refusal = f"Choose from {', '.join(name for name, _ in choices)}."
+        super().__init__(choices=choices, error_messages={"invalid_choice": refusal}, **options)
+
+
 class PredictionFilter(django_filters.FilterSet):
-    prediction = django_filters.ChoiceFilter(field_name="label", choices=Prediction.Label.choices)
-    status = django_filters.ChoiceFilter(choices=Prediction.Status.choices)
+    prediction = ChoiceFilter(field_name="label", choices=Prediction.Label.choices)
+    status = ChoiceFilter(choices=Prediction.Status.choices)
     uncertain = BooleanFilter()
     model_version = django_filters.CharFilter()
     operating_point = django_filters.CharFilter()
@@ -87,7 +95,7 @@ class PredictionFilter(django_filters.FilterSet):
 
 class ReviewFilter(django_filters.FilterSet):
     prediction = KeyFilter(field_name="prediction_id")
-    reading = django_filters.ChoiceFilter(choices=Review.Reading.choices)
+    reading = ChoiceFilter(choices=Review.Reading.choices)
     reviewer = django_filters.CharFilter(field_name="reviewer__username")
     created_after = TimeFilter(field_name="created", lookup_expr="gte")
     created_before = TimeFilter(field_name="created", lookup_expr="lt")

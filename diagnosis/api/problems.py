@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.core.exceptions import DisallowedHost, PermissionDenied, SuspiciousOperation
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -23,7 +23,7 @@ from rest_framework import exceptions
 from rest_framework.parsers import MultiPartParser
 from rest_framework.views import set_rollback
 
-from diagnosis import faults, inference, logs, services
+from diagnosis import faults, inference, logs, pictures, services
 from diagnosis.api.schema import CONTENT_TYPE
 from diagnosis.models import Prediction
 from diagnosis.web import preferences
@@ -58,6 +58,16 @@ class NotAnalysed(exceptions.APIException):
     default_code = "not_analysed"
     default_detail = gettext_lazy(
         "The model gave no answer to this picture, so there is nothing to compare a reading with."
+    )
+
+
+class AnotherVersion(exceptions.APIException):
+    """`If-Match` names a picture that is not the one there is."""
+
+    status_code = 412
+    default_code = "precondition_failed"
+    default_detail = (
+        "The picture is not the one that `If-Match` names. Ask without it, or with the `ETag` of an answer."
     )
 
 
@@ -131,7 +141,14 @@ def _bare_context(request: HttpRequest) -> dict[str, str]:
 BAD_REQUEST = gettext_lazy("The request was refused: it has too many fields or files, or a field that is too long.")
 NOT_ALLOWED = gettext_lazy("You may not do this.")
 NOT_FOUND = gettext_lazy("There is nothing here that you may see.")
-bad_request = or_page(400, "bad_request", gettext_lazy("The request could not be understood."), defaults.bad_request)
+FILE_MISSING = "The file of this picture is missing on the server, whose administrator may have it in a backup."
+_bad_request = or_page(400, "bad_request", gettext_lazy("The request could not be understood."), defaults.bad_request)
+_another_host = or_page(
+    400,
+    "bad_request",
+    "The address names a host that is not one of this site's; the setting ALLOWED_HOSTS lists those that are.",
+    defaults.bad_request,
+)
 permission_denied = or_page(403, "permission_denied", NOT_ALLOWED, defaults.permission_denied)
 page_not_found = or_page(404, "not_found", NOT_FOUND, defaults.page_not_found)
 _server_error = or_page(
@@ -140,6 +157,12 @@ _server_error = or_page(
     gettext_lazy("Something went wrong on this server; the error has been logged. Try again in a minute."),
     _server_error_page,
 )
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler for what it finds suspicious."""
+    handler = _another_host if isinstance(exception, DisallowedHost) else _bad_request
+    return handler(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -225,6 +248,8 @@ def as_problem(error: Exception, context: dict[str, Any]) -> JsonResponse | None
                 for name, said in fields.items()
             )
             return problem(400, "invalid", " ".join(sentences))
+        case pictures.FileMissing():
+            return problem(404, "not_found", FILE_MISSING)
         case Http404():
             return problem(404, "not_found", NOT_FOUND)
         case PermissionDenied():

@@ -190,6 +190,14 @@ class ReviewSerializer(KnownFields, serializers.ModelSerializer):
         model = Review
         fields = ["id", "prediction", "reading", "note", "blind", "reviewer", "created"]
         read_only_fields = ["created"]
+        extra_kwargs = {
+            "reading": {
+                "error_messages": {
+                    "invalid_choice": f"There is no reading \u201c{{input}}\u201d; "
+                    f"choose from {', '.join(Review.Reading.values)}."
+                }
+            }
+        }
 
 
 class TokenSerializer(KnownFields, serializers.ModelSerializer):

@@ -180,7 +180,7 @@ class PredictionViewSet(
         if prediction.is_rejected:
             raise Http404
         audit.record_heatmap(access.person_of(request), prediction)
-        return pictures.heatmap(request, prediction)
+        return self._picture(pictures.heatmap(request, prediction))
 
     @extend_schema(
         summary="The X-ray at full size, without its metadata, in a format that browsers show",
@@ -193,7 +193,12 @@ class PredictionViewSet(
     def original(self, request: Request, pk: str) -> HttpResponseBase:
         prediction = self.get_object()
         audit.record(access.person_of(request), audit.Action.VIEWED, [prediction], detail="picture")
-        return pictures.xray(request, prediction)
+        return self._picture(pictures.xray(request, prediction))
+
+    def _picture(self, answer: HttpResponseBase) -> HttpResponseBase:
+        if answer.status_code == problems.AnotherVersion.status_code:
+            raise problems.AnotherVersion
+        return answer
 
 
 class MayReview(permissions.BasePermission):

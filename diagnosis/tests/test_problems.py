@@ -1,7 +1,9 @@
 """Whatever a program sends: an answer in the one shape of errors, and no error of the server's."""
 
 import json
+import shutil
 import threading
+from uuid import uuid4
 
 import pytest
 import requests
@@ -257,10 +259,63 @@ def test_pictures_are_served_as_what_they_are_and_nothing_else(client, xray):
         assert response["X-Content-Type-Options"] == "nosniff"
         assert "default-src 'self'" in response["Content-Security-Policy"]
         assert "private" in response["Cache-Control"]
+        assert {"Authorization", "Cookie"} <= set(response["Vary"].split(", "))
         assert b"<script" not in content
         again = client.get(address, headers={"if-none-match": response["ETag"]})
         assert (again.status_code, again.content) == (304, b"")
         assert client.head(address)["ETag"] == response["ETag"]
+
+
+def test_a_picture_that_is_not_the_one_named_or_whose_file_is_gone(client, xray, settings, caplog):
+    made = client.post("/predict", {"file": SimpleUploadedFile("x.jpg", xray())}).json()
+    programs = [f"/api/predictions/{made['id']}/{picture}/" for picture in ("heatmap", "original")]
+    pages = [made["heatmap_url"], made["xray_url"], made["url"] + "thumbnail.jpg"]
+    for address in [*programs, *pages]:
+        response = client.get(address, headers={"if-match": '"x"'})
+        assert response.status_code == 412
+        assert response["Cache-Control"] == "private, no-cache"
+        if address in programs:
+            assert_problem(response, 412, "precondition_failed")
+    shutil.rmtree(settings.MEDIA_ROOT)
+    for address in programs:
+        response = client.get(address)
+        assert_problem(response, 404, "not_found")
+        assert "missing on the server" in response.json()["detail"]
+    assert [client.get(address).status_code for address in pages] == [404, 404, 404]
+    assert sum(record.levelname == "ERROR" for record in caplog.records) == 5
+
+
+@pytest.mark.parametrize(
+    ("address", "choices"),
+    [
+        ("/api/predictions/?prediction=normal", "Normal, Pneumonia"),
+        ("/api/predictions/?status=normal", "ok, rejected, forced"),
+        ("/api/reviews/?reading=normal", "Pneumonia, Normal, Unreadable"),
+    ],
+)
+def test_a_choice_that_there_is_not_is_refused_with_those_there_are(client, address, choices):
+    response = client.get(address)
+    assert_problem(response, 400, "invalid")
+    assert response.json()["detail"].endswith(f": Choose from {choices}.")
+
+
+def test_a_reading_that_there_is_not_is_refused_with_those_there_are(client, bob):
+    client.force_login(bob)
+    response = client.post("/api/reviews/", {"prediction": str(uuid4()), "reading": "normal"}, content_type=JSON)
+    assert_problem(response, 400, "invalid")
+    assert "“normal”; choose from Pneumonia, Normal, Unreadable." in response.json()["detail"]
+
+
+def test_an_answer_is_for_the_one_who_asked(client, alice, xray):
+    client.force_login(alice)
+    made = client.post("/predict", {"file": SimpleUploadedFile("x.jpg", xray())})
+    secret = client.post("/api/tokens/", {"name": "x"}, content_type=JSON)
+    addresses = ["/", "/history/", "/dashboard/", "/api/predictions/", "/api/tokens/", "/api/statistics/"]
+    addresses += [made.json()["url"], f"{made.json()['url']}report/", f"/api/predictions/{made.json()['id']}/"]
+    for response in (made, secret, *map(client.get, addresses)):
+        assert response["Cache-Control"] == "private, no-cache"
+    for address in ("/history/export.csv", f"{made.json()['url']}report.pdf"):
+        assert client.get(address)["Cache-Control"] == "private, no-store"
 
 
 def test_an_error_that_nobody_foresaw_tells_no_detail(client, xray, monkeypatch, settings):
@@ -276,7 +331,9 @@ def test_an_error_that_nobody_foresaw_tells_no_detail(client, xray, monkeypatch,
 
 def test_another_host_is_refused(client, settings):
     settings.ALLOWED_HOSTS = ["xray.example.org"]
-    assert_problem(client.get("/api/predictions/", headers={"host": "evil.example"}), 400, "bad_request")
+    refused = client.get("/api/predictions/", headers={"host": "evil.example"})
+    assert_problem(refused, 400, "bad_request")
+    assert "ALLOWED_HOSTS" in refused.json()["detail"]
     response = client.get("/", headers={"host": "evil.example", "x-forwarded-host": "xray.example.org"})
     assert (response.status_code, response["Content-Type"]) == (400, "text/html; charset=utf-8")
 
