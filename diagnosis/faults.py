@@ -1,4 +1,4 @@
-"""What the machine fails at: a full disk, a database that cannot be written. What is told then is decided here."""
+"""What the machine fails at: a full disk, a database or cache that cannot be written. It decides what is told then."""
 
 import errno
 import sqlite3
@@ -23,6 +23,9 @@ NOT_WRITABLE = Fault(
     503, "storage_unavailable", _("This server cannot store anything at the moment. Please try again in a minute.")
 )
 BUSY = Fault(503, "busy", _("The database of this server is busy. Please try again in a minute."))
+CANNOT_COUNT = Fault(
+    503, "storage_unavailable", _("This server cannot count requests at the moment. Please try again in a minute.")
+)
 RETRY_AFTER = 10
 """Seconds after which it is worth another try."""
 
@@ -43,10 +46,19 @@ _OF_SQLITE = {
 _DISK_FULL, _READ_ONLY, _RESOURCES, _STOPPED, _CONNECTION = "53100", "25006", "53", "57", "08"
 
 
+class CacheFailed(Exception):
+    """The cache, in which requests are counted, does not answer or cannot be written."""
+
+    def __str__(self) -> str:
+        return f"the cache of CACHE_URL failed ({type(self.__cause__).__qualname__})"
+
+
 def fault_of(error: BaseException) -> Fault | None:
     """The fault of the machine behind `error`; None for any other error."""
     if isinstance(error, (OperationalError, InterfaceError)):
         return _of_database(error.__cause__ or error)
+    if isinstance(error, CacheFailed):
+        return CANNOT_COUNT
     if isinstance(error, OSError):
         return _OF_THE_SYSTEM.get(error.errno or 0)
     return None

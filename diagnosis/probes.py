@@ -1,7 +1,8 @@
 """What load balancers and Prometheus ask: is the process up, can it serve, how is it doing?
 
 Answered before hosts, sessions and people are looked at (see middleware.py): a load balancer calls a server by its
-number, over plain HTTP. Nothing here writes or is throttled, and no answer tells a path, an address or a secret.
+number, over plain HTTP. Nothing here is throttled or writes, but for one word into the cache, and no answer tells a
+path, an address or a secret.
 """
 
 import logging
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from django.conf import settings
+from django.core.cache import cache
 from django.db import Error
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
@@ -34,7 +36,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
     """200 if this process can analyse a picture and keep it; 503 and what is wrong otherwise."""
-    found = {"database": _database(), "storage": _storage(), "model": _model()}
+    found = {"database": _database(), "storage": _storage(), "cache": _cache(), "model": _model()}
     ready = all(said == _OK for said in found.values())
     return JsonResponse({"ready": ready, **found}, status=200 if ready else 503, headers=_HEADERS)
 
@@ -83,6 +85,16 @@ def _storage() -> str:
         return "The storage of pictures cannot be written."
     if free < settings.MAX_UPLOAD_MB * 1_000_000:
         return "The storage of pictures has no room for one more of the largest."
+    return _OK
+
+
+def _cache() -> str:
+    """Writes, since one that can be read alone counts nothing."""
+    try:
+        cache.set("readyz", _OK, timeout=60)
+    except Exception:  # each cache has errors of its own
+        logger.exception("The cache cannot be written")
+        return "The cache does not answer or cannot be written, so the API is closed. The log tells more."
     return _OK
 
 

@@ -71,7 +71,13 @@ class AnotherVersion(exceptions.APIException):
     )
 
 
-OF_A_FILE = (inference.PictureError, inference.Unavailable, NotAChestXray, services.NotStored)
+OF_A_FILE = (
+    exceptions.Throttled,
+    inference.PictureError,
+    inference.Unavailable,
+    NotAChestXray,
+    services.NotStored,
+)
 """What goes wrong with one file of several."""
 
 LONGEST_KEY = 200
@@ -229,7 +235,19 @@ def members(error: Exception) -> dict[str, Any]:
                 url=kept.get_absolute_url(),
                 chest_xray_score=kept.chest_xray_score,
             )
+        case exceptions.Throttled():
+            return _body(error.status_code, error.default_code, error.detail)
     raise TypeError(type(error))
+
+
+def retry_after(error: Exception) -> dict[str, str]:
+    """The header that tells when another try may do better; none where nobody knows."""
+    match error:
+        case services.NotStored():
+            return {"Retry-After": str(faults.RETRY_AFTER)}
+        case exceptions.Throttled():
+            return {"Retry-After": str(math.ceil(getattr(error, "wait", None) or 1))}
+    return {}
 
 
 def as_problem(error: Exception, context: dict[str, Any]) -> JsonResponse | None:
@@ -238,8 +256,7 @@ def as_problem(error: Exception, context: dict[str, Any]) -> JsonResponse | None
     match error:
         case _ if isinstance(error, OF_A_FILE):
             body = members(error)
-            headers = {"Retry-After": str(faults.RETRY_AFTER)} if isinstance(error, services.NotStored) else None
-            return JsonResponse(body, status=body["status"], content_type=CONTENT_TYPE, headers=headers)
+            return JsonResponse(body, status=body["status"], content_type=CONTENT_TYPE, headers=retry_after(error))
         case services.KeyReused():
             return problem(422, error.code, str(error))
         case exceptions.ValidationError(detail=dict() as fields):
@@ -287,8 +304,6 @@ def _sentence(said: object) -> str:
 
 def _of_framework(error: exceptions.APIException) -> JsonResponse:
     headers = {}
-    if isinstance(error, exceptions.Throttled):
-        headers["Retry-After"] = str(math.ceil(getattr(error, "wait", None) or 1))
     if challenge := getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = challenge
     codes = error.get_codes()

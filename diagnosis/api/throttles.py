@@ -1,10 +1,13 @@
 """How often a caller may ask: a user by name, anybody else by address. The rates are settings."""
 
+import ipaddress
 from typing import TYPE_CHECKING
 
 from django.http import HttpRequest
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle, SimpleRateThrottle
+
+from diagnosis import faults
 
 if TYPE_CHECKING:  # which imports this module, by its name in the settings
     from rest_framework.views import APIView
@@ -13,12 +16,35 @@ if TYPE_CHECKING:  # which imports this module, by its name in the settings
 def address_of(request: HttpRequest) -> str:
     """The caller's address: as the network tells it, or as the last of NUM_PROXIES trusted proxies told it.
 
-    What a caller writes into X-Forwarded-For stands before that, and counts for nothing.
+    What a caller writes into X-Forwarded-For stands before that, and counts for nothing. Of IPv6 it is the first
+    address of the network, of which a caller has 2^64 at least.
     """
-    return BaseThrottle().get_ident(request) or ""  # type: ignore[arg-type]
+    told = BaseThrottle().get_ident(request) or ""  # type: ignore[arg-type]
+    try:
+        address = ipaddress.ip_address(told)
+    except ValueError:
+        return told
+    if isinstance(address, ipaddress.IPv4Address):
+        return told
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(address), 64), strict=False).network_address)
 
 
-class CallerThrottle(SimpleRateThrottle):
+class Throttle(SimpleRateThrottle):
+    """Counts in the cache. Raises CacheFailed."""
+
+    def get_ident(self, request: HttpRequest) -> str:
+        return address_of(request)
+
+    def allow_request(self, request: Request, view: "APIView") -> bool:
+        try:
+            return super().allow_request(request, view)
+        except Exception as error:  # each cache has errors of its own
+            raise faults.CacheFailed from error
+
+
+class CallerThrottle(Throttle):
     """Requests of any kind; API_THROTTLE."""
 
     scope = "api"
@@ -34,7 +60,7 @@ class PredictThrottle(CallerThrottle):
     scope = "predict"
 
 
-class AccountThrottle(SimpleRateThrottle):
+class AccountThrottle(Throttle):
     """Accounts made, and letters asked for, from one address; ACCOUNT_THROTTLE."""
 
     scope = "account"

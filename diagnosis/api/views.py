@@ -114,16 +114,20 @@ class PredictionViewSet(
         problems.check_number(len(files))
         options, key = self._options(request), problems.idempotency_key(request)
         digest = services.digest_of_several(files, **options) if key else ""
-        answers = []
+        answers: list[dict[str, Any]] = []
+        headers: dict[str, str] = {}
         for number, file in enumerate(files):
             answer: dict[str, Any] = {"file_name": file.name, "prediction": None, "problem": None}
             try:
+                if number:  # the first was counted with the request
+                    self.check_throttles(request)
                 prediction = self._diagnose(file, options, key, number=number, request_digest=digest)
                 answer["prediction"] = self.get_serializer(prediction).data
             except problems.OF_A_FILE as error:
                 answer["problem"] = problems.members(error)
+                headers |= problems.retry_after(error)
             answers.append(answer)
-        return Response({"results": answers})
+        return Response({"results": answers}, headers=headers)
 
     def _files(self, request: Request) -> list[UploadedFile]:
         files = [file for file in request.FILES.getlist("file") if isinstance(file, UploadedFile)]

@@ -57,7 +57,7 @@ def test_ready_is_told_by_one_look_that_leaves_nothing(client, settings, tmp_pat
     with django_assert_num_queries(1) as asked:
         response = client.get("/readyz")
     assert response.status_code == 200
-    assert response.json() == {"ready": True, "database": "ok", "storage": "ok", "model": "ok"}
+    assert response.json() == {"ready": True, "database": "ok", "storage": "ok", "cache": "ok", "model": "ok"}
     assert asked.captured_queries[0]["sql"].startswith("SELECT")
     assert list(tmp_path.iterdir()) == []
     assert not response.cookies
@@ -87,6 +87,21 @@ def test_a_storage_that_cannot_be_written_or_is_full_is_told_without_its_path(cl
     assert refused(client, "storage") == "The storage of pictures cannot be written."
     settings.MEDIA_ROOT, settings.MAX_UPLOAD_MB = str(tmp_path), 1e12
     assert "no room" in refused(client, "storage")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("address", ["/predict", "/api/predictions/", "/accounts/sign-up/"])
+def test_a_cache_that_fails_is_told_and_what_needs_it_is_503(client, settings, tmp_path, address):
+    (tmp_path / "file").touch()
+    backend = "django.core.cache.backends.filebased.FileBasedCache"
+    settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": str(tmp_path / "file" / "cache")}}
+    said = refused(client, "cache")
+    assert "cannot be written" in said
+    assert str(tmp_path) not in said
+    response = client.post(address, headers={"accept-language": "en"})
+    assert response.status_code == 503
+    assert response["Retry-After"]
+    assert b"cannot count requests at the moment" in response.content
 
 
 @pytest.mark.django_db

@@ -356,6 +356,29 @@ def test_one_caller_is_throttled_and_others_are_not(client, alice, charlie, xray
     assert Client(REMOTE_ADDR="192.0.2.9").get("/api/predictions/").status_code == 200
 
 
+def test_each_file_counts_as_an_analysis_and_the_excess_costs_no_other(client, xray, monkeypatch):
+    monkeypatch.setattr("diagnosis.api.throttles.PredictThrottle.THROTTLE_RATES", {"predict": "3/min"})
+    files = [SimpleUploadedFile("x.jpg", xray()) for _ in range(5)]
+    response = client.post("/api/predictions/", {"file": files})
+    assert response.status_code == 200
+    codes = [answer["problem"] and answer["problem"]["code"] for answer in response.json()["results"]]
+    assert codes == [None, None, None, "throttled", "throttled"]
+    assert 0 < int(response["Retry-After"]) <= 60
+    assert Upload.objects.count() == 3
+    assert_problem(client.post("/predict", {"file": SimpleUploadedFile("x.jpg", xray())}), 429, "throttled")
+
+
+def test_callers_by_ipv6_are_counted_by_their_network(client, settings, monkeypatch):
+    monkeypatch.setattr("diagnosis.api.throttles.CallerThrottle.THROTTLE_RATES", {"api": "1/min", "predict": "9/min"})
+
+    def get(address):
+        return Client(REMOTE_ADDR=address).get("/api/predictions/").status_code
+
+    assert [get("2001:db8:1:2::3"), get("2001:db8:1:2:ffff::4"), get("2001:db8:1:3::3")] == [200, 429, 200]
+    assert [get("::ffff:192.0.2.1"), get("::ffff:192.0.2.2"), get("192.0.2.1")] == [200, 200, 429]
+    assert get("") == 200
+
+
 # --- Idempotency-Key ------------------------------------------------------------------------
 
 
