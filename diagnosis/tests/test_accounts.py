@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -128,6 +129,13 @@ def test_logging_in_keeps_what_the_browser_sent_and_logging_out_needs_a_post(cli
     assert client.get("/api/predictions/").json()["results"] == []
 
 
+@pytest.mark.parametrize("door", ["/accounts/logout/", "/admin/logout/"])
+def test_who_logs_out_is_told_so_once(client, bob, door):
+    client.force_login(bob)
+    assert "You are logged out. On a shared computer, close the browser too." in text(client.post(door, follow=True))
+    assert "You are logged out" not in text(client.get("/"))
+
+
 @pytest.mark.parametrize(
     "elsewhere", ["https://evil.example/", "//evil.example/", "javascript:alert(1)", "/\\evil.example"]
 )
@@ -221,6 +229,21 @@ def test_a_forgotten_password_is_set_anew_by_the_link_of_a_letter(client, alice)
     assert "used already or is too old" in text(Client().get(link, follow=True))
 
 
+def test_a_password_set_by_a_letter_opens_the_door_that_wrong_ones_closed(client, alice, charlie):
+    alice.email = "alice@example.org"
+    alice.save()
+    for name in ["alice", "charlie"] * 10:
+        locked = log_in(client, name, "x")
+    assert locked.status_code == 429
+    (letter,) = letter_about(client, alice.email)
+    (link,) = re.findall(r"http://testserver(/\S+)", letter.body)
+    address = client.get(link, follow=True).redirect_chain[-1][0]
+    assert log_in(client, "alice", "secret of alice").status_code == 429, "a link alone opens nothing"
+    client.post(address, {"new_password1": PASSWORD, "new_password2": PASSWORD})
+    assert log_in(client, "alice", PASSWORD).status_code == 302
+    assert log_in(client, "charlie", "secret of charlie").status_code == 429, "others stay out"
+
+
 def test_asking_for_a_letter_does_not_tell_who_has_an_account(client, alice, charlie):
     alice.email, alice.is_active = "alice@example.org", False
     alice.save()
@@ -249,8 +272,11 @@ def bearer(secret: str) -> Client:
 
 def test_a_token_is_shown_once_and_kept_as_a_digest(client, alice):
     client.force_login(alice)
-    page = client.post("/accounts/", {"name": "scanner", "days": "7"})
+    made = client.post("/accounts/", {"name": "scanner", "days": "7"})
+    assert (made.status_code, made["Location"]) == (302, "/accounts/"), "loading it anew makes no other"
+    page = client.get("/accounts/")
     (secret,) = re.findall(r'id="new-token">([0-9a-f]{64})<', page.content.decode())
+    assert not any(secret in str(session.get_decoded()) for session in Session.objects.all())
     assert "no-store" in page["Cache-Control"]
     token = ApiToken.objects.get()
     assert secret not in json.dumps(list(ApiToken.objects.values()), default=str)

@@ -5,6 +5,7 @@ import math
 import threading
 from typing import Any
 
+import axes.utils
 from django import forms
 from django.conf import settings
 from django.contrib import messages
@@ -12,7 +13,7 @@ from django.contrib.auth import authenticate, get_user_model, login, views
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import PasswordResetForm, UserCreationForm, UsernameField
 from django.contrib.auth.models import User
-from django.contrib.auth.signals import user_logged_in
+from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.contrib.messages.views import SuccessMessageMixin
 from django.db import transaction
@@ -22,6 +23,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
 from django.utils import timezone
 from django.utils.decorators import method_decorator
+from django.utils.html import format_html
 from django.utils.translation import get_language, gettext_lazy, ngettext, override
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -121,6 +123,12 @@ def take_along(request: HttpRequest, user: User, **signal: Any) -> None:
     access.forget_visitor(request)
 
 
+@receiver(user_logged_out)
+def say_goodbye(request: HttpRequest, **signal: Any) -> None:
+    """Say that the log-out worked, by whichever door somebody left."""
+    messages.success(request, _("You are logged out. On a shared computer, close the browser too."), fail_silently=True)
+
+
 class PasswordChange(SuccessMessageMixin, views.PasswordChangeView):
     template_name = FORM
     success_url = reverse_lazy("account")
@@ -182,6 +190,12 @@ class PasswordResetConfirm(SuccessMessageMixin, views.PasswordResetConfirmView):
     success_message = gettext_lazy("Your new password is set. Log in with it.")
     extra_context = {"button": gettext_lazy("Set the password")}
 
+    def form_valid(self, form: Any) -> HttpResponse:
+        """Who got the letter owns the account: wrong passwords before no longer keep its name out."""
+        response = super().form_valid(form)
+        axes.utils.reset(username=self.user.get_username())
+        return response
+
 
 class TokenForm(forms.ModelForm):
     """A new token: its name, and how long it lasts."""
@@ -203,20 +217,21 @@ class TokenForm(forms.ModelForm):
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def account(request: HttpRequest) -> HttpResponse:
-    """The user's tokens and data; a new token is shown in the answer to its making, and never again."""
+    """The user's tokens and data; a new token is shown on the page after its making, and never again."""
     form = TokenForm(_posted(request))
-    made = None
     if form.is_valid():
-        _token, made = ApiToken.objects.create(
+        _token, secret = ApiToken.objects.create(
             _user(request),
             expiry=datetime.timedelta(days=form.cleaned_data["days"]),
             name=form.cleaned_data["name"],
         )
-        form = TokenForm()
+        # The message travels in a cookie, so that here too only the digest is kept.
+        said = _("Copy the token now: it is not shown again.")
+        messages.success(request, format_html('{} <code class="secret" id="new-token">{}</code>', said, secret))
+        return redirect("account")
     person = access.person_of(request)
     context = {
         "form": form,
-        "made": made,
         "tokens": ApiToken.objects.filter(user=_user(request)),
         "now": timezone.now(),
         "roles": [words.named(name) for name in _user(request).groups.values_list("name", flat=True)],
