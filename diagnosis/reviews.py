@@ -65,6 +65,12 @@ def disputed(predictions: QuerySet[Prediction]) -> QuerySet[Prediction]:
     return predictions.filter(pk__in=several.values("prediction"))
 
 
+def differing(predictions: QuerySet[Prediction]) -> QuerySet[Prediction]:
+    """Those of `predictions` whose reading that holds is another than the model's answer; no unreadable ones."""
+    reading = that_hold().filter(prediction=OuterRef("pk"), reading__in=Prediction.Label.values)
+    return predictions.filter(Exists(reading.exclude(reading=OuterRef("label"))))
+
+
 STATES = {"none": _("not read yet"), "read": _("read"), "disputed": _("reviewers disagree")}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth import get_user_model
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
@@ -39,7 +39,7 @@ class Agreement(admin.SimpleListFilter):
             case "agree":
                 return queryset.filter(reading=F("label"))
             case "differ":
-                return queryset.filter(~Q(reading=F("label")), reading__in=Prediction.Label.values)
+                return reviews.differing(queryset)
             case "unreadable":
                 return queryset.filter(reading=Review.Reading.UNREADABLE)
         return queryset

@@ -44,6 +44,8 @@ def some(alice, bob, ada) -> dict[str, Prediction]:
         (bob, "ill.jpg", "Normal"),
         (ada, "ill.jpg", "Pneumonia"),
         (bob, "clear.jpg", "Normal"),
+        (bob, "unsure.jpg", "Unreadable"),
+        (bob, "unsure.jpg", "Normal"),
     ]:
         reviews.record(rows[name], by=access.Person(user=reader), reading=reading)
     return rows
@@ -72,8 +74,9 @@ FILTERS = {
     "label=rejected": ["holiday.jpg"],
     "certainty=uncertain": ["unsure.jpg"],
     "certainty=certain": ["=1+1.jpg", "ill.jpg", "clear.jpg"],
-    "review=none": ["=1+1.jpg", "unsure.jpg"],
-    "review=read": ["ill.jpg", "clear.jpg"],
+    "review=none": ["=1+1.jpg"],
+    "review=read": ["unsure.jpg", "ill.jpg", "clear.jpg"],
+    "review=differs": ["unsure.jpg"],
     "review=disputed": ["ill.jpg"],
     "model=2": ["=1+1.jpg"],
     "name=IL": ["ill.jpg"],
@@ -148,7 +151,7 @@ def test_the_worklist_needs_few_queries_and_counts_nothing(of_alice, alice, djan
 
 def test_the_reading_that_holds_stands_beside_the_answer(of_alice, some):
     page = of_alice.get(HISTORY)
-    assert [prediction.reading for prediction in page.context["page"]] == [None, None, None, "Pneumonia", "Normal"]
+    assert [prediction.reading for prediction in page.context["page"]] == [None, None, "Normal", "Pneumonia", "Normal"]
     reviews.record(some["ill.jpg"], by=access.Person(user=Review.objects.first().reviewer), reading="Normal")
     assert "differs from the answer" in text(of_alice.get(f"{HISTORY}?name=ill"))
 

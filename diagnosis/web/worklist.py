@@ -82,7 +82,8 @@ class FilterForm(forms.Form):
             _ANY,
             ("none", gettext_lazy("Not read yet")),
             ("read", gettext_lazy("Read")),
-            ("disputed", gettext_lazy("Disagree")),
+            ("differs", gettext_lazy("Differs from the answer")),
+            ("disputed", gettext_lazy("Disagree with each other")),
         ],
     )
     since = _day(gettext_lazy("From"))
@@ -112,7 +113,9 @@ class FilterForm(forms.Form):
         if asked["certainty"]:
             analysed = predictions.exclude(status=Prediction.Status.REJECTED)
             predictions = analysed.filter(uncertain=asked["certainty"] == "uncertain")
-        if asked["review"]:
+        if asked["review"] == "differs":
+            predictions = reviews.differing(predictions)
+        elif asked["review"]:
             predictions = reviews.in_state(predictions, asked["review"])
         if asked["since"]:
             predictions = predictions.filter(created__gte=_midnight(asked["since"]))
