@@ -40,7 +40,7 @@ OF_A_USER = [
     "/history/?until=never",
     "/history/compare/?pick={pk}&pick={rejected}",
     "/history/delete/?pick={pk}&pick={rejected}",
-    "/predictions/{pk}/",
+    "/predictions/{pk}/?back=",
     "/predictions/{rejected}/",
     "/predictions/{pk}/report/",
     "/accounts/",

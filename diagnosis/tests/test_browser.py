@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from diagnosis.models import Prediction, Review
+from diagnosis.tests.test_listing import make
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -137,8 +138,10 @@ def test_results_are_selected_compared_and_deleted(quiet_page: Page, live_server
     expect(heatmaps.first).to_be_hidden()
 
     page.get_by_role("link", name="Back to history").click()
-    expect(page).to_have_url(f"{live_server.url}/history/?sort=oldest")
-    ticks.nth(2).click()
+    expect(page).to_have_url(re.compile(re.escape(f"{live_server.url}/history/?sort=oldest&pick=")))
+    expect(page.locator("#selection-count")).to_have_text(re.compile(r"Selected:\s+2"))
+    expect(ticks.nth(1)).to_be_checked()
+    ticks.nth(1).click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Export selected").click()
     assert len(Path(download.value.path()).read_text().splitlines()) == 2
@@ -149,6 +152,54 @@ def test_results_are_selected_compared_and_deleted(quiet_page: Page, live_server
     expect(page.get_by_role("status").first).to_contain_text("1 picture and all that came of it")
     expect(ticks).to_have_count(2)
     assert Prediction.objects.count() == 2
+
+
+@pytest.mark.parametrize("language", ["en", "ar"])
+def test_a_worklist_is_worked_through_by_arrow_keys(quiet_page: Page, live_server, client, alice, xray, language):
+    page = quiet_page
+    client.force_login(alice)
+    for name in ("scan 0.jpg", "other.jpg", "scan 1.jpg", "scan 2.jpg"):
+        client.post("/predict", {"file": SimpleUploadedFile(name, xray(size=(96, 96)))})
+    cookies = {"sessionid": client.cookies["sessionid"].value, "django_language": language}
+    page.context.add_cookies([{"name": n, "value": v, "url": live_server.url} for n, v in cookies.items()])
+    back, forth = ("ArrowRight", "ArrowLeft") if language == "ar" else ("ArrowLeft", "ArrowRight")
+    page.goto(f"{live_server.url}/history/?name=scan&sort=oldest")
+    page.locator(".worklist__file a").first.click()
+    for shown, key in [(0, forth), (1, forth), (2, back), (1, back), (0, "")]:
+        expect(page.locator(".answer__file")).to_have_text(f"scan {shown}.jpg")
+        expect(page.locator("[aria-keyshortcuts]")).to_have_count(2 if shown == 1 else 1)
+        expect(page.locator("#stage[tabindex]")).to_be_visible()
+        page.locator("#stage").press("ArrowRight")  # moves the picture
+        page.locator("#stage").blur()
+        if key:
+            page.keyboard.press(key)
+    page.locator(".way a").first.click()
+    expect(page).to_have_url(f"{live_server.url}/history/?name=scan&sort=oldest")
+
+
+@pytest.mark.parametrize("width", [375, 820, 1440])
+def test_all_rows_are_ticked_at_once_on_every_screen(page: Page, live_server, client, alice, width):
+    for number in range(3):
+        make(alice, number)
+    client.force_login(alice)
+    page.context.add_cookies(
+        [{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}]
+    )
+    page.set_viewport_size({"width": width, "height": 800})
+    scripts: list[Route] = []
+    page.route("**/worklist.js", lambda route: scripts.append(route))
+    page.goto(f"{live_server.url}/history/", wait_until="commit")
+    rows, everything = page.locator(".worklist tbody tr"), page.locator("#select-all")
+    expect(rows).to_have_count(3)
+    page.wait_for_function("document.fonts.status === 'loaded' && document.styleSheets.length >= 4")
+    before = rows.first.bounding_box()
+    scripts[0].continue_()
+    expect(everything).to_be_visible()
+    assert rows.first.bounding_box() == before, "nothing moves when the script has run"
+    tick = page.get_by_label("Select all on this page")
+    assert tick.bounding_box()["width"] >= 18, "what takes the focus can be seen"
+    tick.click()
+    expect(page.locator("input[name=pick]:checked")).to_have_count(3)
 
 
 def test_the_worklist_works_without_javascript(browser: Browser, live_server, files):

@@ -2,12 +2,15 @@
 
 import csv
 import datetime
+import html
 import re
 from collections.abc import Callable
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from diagnosis import access, reviews, services
@@ -139,6 +142,94 @@ def test_pages_keep_the_filter_and_show_each_row_once(of_alice, alice, sort):
     assert len({key for keys in seen for key in keys}) == 120
     back = re.search(r'rel="prev"\s+href="(.*?)"', page.content.decode())[1].replace("&amp;", "&")
     assert [prediction.pk for prediction in of_alice.get(HISTORY + back).context["page"]] == seen[1]
+
+
+def link(page, rel: str) -> str | None:
+    found = re.search(rf'rel="{rel}"\s+href="(.*?)"', page.content.decode())
+    return found and html.unescape(found[1])
+
+
+def way_back(page) -> str:
+    """Where "Back to history" leads."""
+    return html.unescape(re.search(r'href="([^"]*)">\s*Back to history', page.content.decode())[1])
+
+
+@pytest.mark.parametrize("sort", ["", "oldest", "high", "low", "name"])
+def test_results_lead_on_and_back_in_the_order_of_the_list(of_alice, alice, charlie, sort):
+    for number in range(60):
+        make(alice, number, probability=number % 3 / 10)
+    make(alice, 98, label="Pneumonia", probability=0.5)
+    make(charlie, 99)
+    listed, address = [], f"{HISTORY}?label=Normal&sort={sort}"
+    while address:
+        page = of_alice.get(address)
+        listed += [row.pk for row in page.context["page"]]
+        address = (following := link(page, "next")) and HISTORY + following
+    first = of_alice.get(f"{HISTORY}?label=Normal&sort={sort}")
+    address = re.search(r'class="file-name"\s+dir="auto"\s+href="(.*?)"', first.content.decode())[1]
+    seen = []
+    while address:
+        page = of_alice.get(html.unescape(address))
+        seen.append(page.context["prediction"].pk)
+        before, address = link(page, "prev"), link(page, "next")
+        assert bool(before) == (len(seen) > 1)
+    assert seen == listed
+    assert of_alice.get(before).context["prediction"].pk == listed[-2]
+    assert way_back(page) == f"{HISTORY}?label=Normal" + (f"&sort={sort}" if sort else "")
+
+
+def test_a_result_that_the_filter_no_longer_leaves_still_leads_on(of_alice, some, bob):
+    row = some["=1+1.jpg"]
+    make(row.upload.owner, 9)
+    opened = f"/predictions/{row.pk}/?back=review%3Dnone"
+    later = link(of_alice.get(opened), "prev")
+    reviews.record(row, by=access.Person(user=bob), reading="Normal")
+    assert later
+    assert link(of_alice.get(opened), "prev") == later
+
+
+def test_a_result_opened_from_elsewhere_has_no_neighbours(of_alice, some):
+    address = f"/predictions/{some['ill.jpg'].pk}/"
+    for query in ("", "?back=sort%3Dx", "?back=since%3D2026-11-24%26until%3D2026-11-23"):
+        page = of_alice.get(address + query)
+        assert (page.status_code, link(page, "prev"), link(page, "next")) == (200, None, None)
+    unordered = of_alice.get(f"/predictions/{some['holiday.jpg'].pk}/?back=sort%3Dhigh")
+    assert link(unordered, "next") is None
+    for elsewhere in ("//evil.example/", "https://evil.example/?next=/", "javascript:alert(1)", "\\evil.example"):
+        assert way_back(of_alice.get(address, {"back": elsewhere})) == HISTORY
+
+
+def test_neighbours_cost_two_queries(of_alice, some, django_assert_num_queries):
+    address = f"/predictions/{some['ill.jpg'].pk}/"
+    with CaptureQueriesContext(connection) as alone:
+        of_alice.get(address)
+    with django_assert_num_queries(len(alone) + 2):
+        of_alice.get(f"{address}?back=label%3DPneumonia%26sort%3Dhigh")
+
+
+def test_page_and_ticks_outlast_comparing_and_thinking_better_of_deleting(of_alice, alice):
+    for number in range(60):
+        make(alice, number)
+    second = of_alice.get(HISTORY + link(of_alice.get(f"{HISTORY}?label=Normal"), "next"))
+    here = html.unescape(re.search(r'name="back" value="(.*?)"', second.content.decode())[1])
+    rows = second.context["page"].rows[1:3]
+    for page in ("compare", "delete"):
+        asked = of_alice.get(f"{HISTORY}{page}/", {"pick": [row.pk for row in rows], "back": here})
+        back = of_alice.get(asked.context["back"])
+        assert names(back) == names(second)
+        assert [row for row in back.context["page"] if row.picked] == rows
+        assert len(re.findall(r"\bchecked\b", back.content.decode())) == 2
+    refused = of_alice.get(f"{HISTORY}compare/", {"pick": rows[0].pk, "back": here}, follow=True)
+    assert "1 is ticked" in text(refused)
+    assert [row for row in refused.context["page"] if row.picked] == rows[:1]
+
+
+def test_a_page_whose_rows_were_all_deleted_leads_to_the_first(of_alice, alice):
+    for number in range(60):
+        make(alice, number)
+    second = HISTORY + link(of_alice.get(f"{HISTORY}?label=Normal"), "next")
+    Prediction.objects.filter(pk__in=[row.pk for row in of_alice.get(second).context["page"]]).delete()
+    assert of_alice.get(second)["Location"] == f"{HISTORY}?label=Normal"
 
 
 def test_the_worklist_needs_few_queries_and_counts_nothing(of_alice, alice, django_assert_max_num_queries):

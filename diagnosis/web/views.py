@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from diagnosis import access, audit, inference, pictures, report, services
 from diagnosis.models import OPERATING_POINTS, Prediction, Upload
+from diagnosis.web import worklist
 from diagnosis.web.forms import UploadForm
 
 RECENT = 6
@@ -182,6 +183,7 @@ def prediction(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         "prediction": found,
         "earlier": services.earlier_results(found),
         "review": found.reviews.first(),
+        **worklist.way(request, found),
     }
     return render(request, "diagnosis/prediction.html", context)
 

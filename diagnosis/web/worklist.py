@@ -1,11 +1,12 @@
 """The history as a worklist: filtered and sorted, several compared, exported or deleted.
 
-Everything is told by the address alone: what the filter is, which page, what is selected. Only
-deleting is a POST, from a page of its own.
+Everything is told by the address alone: what the filter is, which page, what is selected. Pages that
+were opened from the list carry its query as `back`. Only deleting is a POST, from a page of its own.
 """
 
 import datetime
 import uuid
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -16,6 +17,7 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.http import require_http_methods, require_safe
@@ -164,7 +166,12 @@ def history(request: HttpRequest) -> HttpResponse:
     """The predictions this person may see, newest first; the address narrows them down and sorts them."""
     person = access.person_of(request)
     form = FilterForm(request.GET, label_suffix="")
-    context: dict[str, Any] = {"form": form, "most_to_compare": MOST_TO_COMPARE, "page": paging.Page([], None, None)}
+    context: dict[str, Any] = {
+        "form": form,
+        "here": _query(request.GET),
+        "most_to_compare": MOST_TO_COMPARE,
+        "page": paging.Page([], None, None),
+    }
     status = 200
     if form.is_valid():
         predictions = form.narrow(access.visible_to(person), in_pages=True)
@@ -173,11 +180,15 @@ def history(request: HttpRequest) -> HttpResponse:
         except paging.NoSuchPage:
             context["no_such_page"], status = True, 404
         else:
+            if request.GET.get("cursor") and not found.rows:
+                return redirect(_history(form.query))  # the last rows of the list were deleted
             # Readings are looked up for the rows of the page alone, whatever the order.
             keys = [prediction.pk for prediction in found]
             reading = dict(reviews.with_reading(Prediction.objects.filter(pk__in=keys)).values_list("pk", "reading"))
+            picked = set(request.GET.getlist("pick"))
             for prediction in found:
                 prediction.reading = _reading(reading.get(prediction.pk))
+                prediction.picked = str(prediction.pk) in picked
             context["page"] = found
     else:
         status = 400
@@ -188,11 +199,36 @@ def _reading(value: str | None) -> Review.Reading | None:
     return Review.Reading(value) if value else None
 
 
-def _back(request: HttpRequest) -> str:
-    """The address of the worklist under the filter that the person came from."""
+def _query(asked: QueryDict, picks: Sequence[Any] = ()) -> str:
+    """Of what was asked for, what tells of the list: filter and page, and which rows are ticked."""
+    query = QueryDict(FilterForm(asked).query, mutable=True)
+    query.setlist("cursor", asked.getlist("cursor"))
+    query.setlist("pick", [str(pick) for pick in picks])
+    return query.urlencode()
+
+
+def _back(request: HttpRequest, picks: Sequence[Any] = ()) -> str:
+    """The query of the list that the person came from; picks: what they ticked there, where `back` does not tell."""
     asked = request.POST if request.method == "POST" else request.GET
-    query = FilterForm(QueryDict(asked.get("back", ""))).query
+    listed = QueryDict(asked.get("back", ""))
+    return _query(listed, picks or listed.getlist("pick"))
+
+
+def _history(query: str) -> str:
     return reverse("diagnosis:history") + (f"?{query}" if query else "")
+
+
+def way(request: HttpRequest, prediction: Prediction) -> dict[str, str]:
+    """From a result: the address back to the list, and, opened from there, of the results before and behind it."""
+    query = _back(request)
+    addresses = {"back": _history(query)}
+    form = FilterForm(QueryDict(query))
+    if "back" in request.GET and form.is_valid():
+        listed = form.narrow(access.visible_to(access.person_of(request)), in_pages=True)
+        for name, key in zip(("previous_url", "next_url"), paging.neighbours(listed, prediction), strict=True):
+            if key:
+                addresses[name] = f"{reverse('diagnosis:prediction', args=[key])}?{urlencode({'back': query})}"
+    return addresses
 
 
 def _selected(request: HttpRequest) -> list[uuid.UUID]:
@@ -207,9 +243,9 @@ def _selected(request: HttpRequest) -> list[uuid.UUID]:
     return keys
 
 
-def _select_other(request: HttpRequest, sentence: str) -> HttpResponse:
+def _select_other(request: HttpRequest, sentence: str, picks: Sequence[Any] = ()) -> HttpResponse:
     messages.warning(request, sentence)
-    return redirect(_back(request))
+    return redirect(_history(_back(request, picks)))
 
 
 def _nothing_selected(request: HttpRequest) -> HttpResponse:
@@ -233,7 +269,7 @@ def compare(request: HttpRequest) -> HttpResponse:
             "Tick 2 to %(most)d pictures to compare them; %(count)d are ticked.",
             len(keys),
         )
-        return _select_other(request, said % {"most": MOST_TO_COMPARE, "count": len(keys)})
+        return _select_other(request, said % {"most": MOST_TO_COMPARE, "count": len(keys)}, keys)
     person = access.person_of(request)
     found = {
         prediction.pk: prediction for prediction in reviews.with_reading(access.visible_to(person)).filter(pk__in=keys)
@@ -244,7 +280,10 @@ def compare(request: HttpRequest) -> HttpResponse:
     audit.record(person, audit.Action.VIEWED, chosen, detail=f"{audit.RESULT}, compared")
     for prediction in chosen:
         prediction.reading = _reading(prediction.reading)
-    return render(request, "diagnosis/compare.html", {"predictions": chosen, "back": _back(request)})
+    query = _back(request, keys)
+    return render(
+        request, "diagnosis/compare.html", {"predictions": chosen, "back": _history(query), "back_query": query}
+    )
 
 
 @require_safe
@@ -262,7 +301,7 @@ def export_csv(request: HttpRequest) -> HttpResponse:
     else:
         form = FilterForm(request.GET)
         if not form.is_valid():
-            return redirect(f"{reverse('diagnosis:history')}?{form.query}")
+            return redirect(_history(form.query))
         predictions, filters = form.narrow(predictions), form.chosen
     data = export.PredictionResource().export(export.rows(reviews.with_reading(predictions)))
     export.record(person, count=len(data), title="csv", filters=filters)
@@ -292,7 +331,7 @@ def delete(request: HttpRequest) -> HttpResponse:
             count,
         )
         messages.success(request, said % {"count": count})
-        return redirect(_back(request))
+        return redirect(_history(_back(request)))
     visible = list(chosen)
     if not visible:
         raise Http404
@@ -304,8 +343,8 @@ def delete(request: HttpRequest) -> HttpResponse:
         "staying": [prediction for prediction in visible if prediction.upload not in uploads],
         "counts": _what_goes(uploads, going),
         "not_selected": going.exclude(pk__in=keys).count(),
-        "back": _back(request),
-        "back_query": request.GET.get("back", ""),
+        "back": _history(_back(request, keys)),
+        "back_query": _back(request),
     }
     return render(request, "diagnosis/delete.html", context)
 

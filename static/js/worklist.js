@@ -37,6 +37,5 @@ if (picks.length > 0) {
   window.addEventListener("pageshow", apply);
   apply();
   document.getElementById("select-all").hidden = false;
-  document.getElementById("select-all-without").hidden = true;
   count.hidden = false;
 }
