@@ -264,8 +264,11 @@ class Prediction(models.Model):
 
     @property
     def certainty(self) -> str:
-        """In words, how far the probability lies from the threshold, as a share of the way to 0 or 1."""
-        if self.probability is None:
+        """In words, how far the probability lies from the threshold, as a share of the way to 0 or 1.
+
+        Nothing is certain of a picture that the gate refused, however far away it lies.
+        """
+        if self.probability is None or self.is_forced:
             return ""
         if self.uncertain:
             return str(UNCERTAIN)
@@ -373,6 +376,11 @@ class Review(AppendOnly):
 
     def __str__(self) -> str:
         return f"{self.get_reading_display()}, {self.reviewer}"
+
+    @property
+    def agrees(self) -> bool:
+        """Whether it says what the model answered."""
+        return self.reading == self.prediction.label
 
 
 class ApiToken(AbstractAuthToken):

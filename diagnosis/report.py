@@ -24,7 +24,8 @@ class Report:
     """What a report says of one prediction.
 
     answer: in a word. sentences: what that means, what speaks against it first. facts: a term and
-    what it is. reading: of the reviewer whose reading holds, with the time and the note.
+    what it is. reading: of the reviewer whose reading holds, with the time, the note, and whether it
+    differs from the answer.
     """
 
     answer: str
@@ -33,6 +34,15 @@ class Report:
     reading: str = ""
     read_at: str = ""
     note: str = ""
+    differs: bool = False
+
+    @property
+    def second(self) -> str:
+        """What stands below the answer, before all that explains it: the reading, where there is one."""
+        if not self.reading:
+            return ""
+        said = _("A reviewer read this picture as: %(reading)s") % {"reading": self.reading}
+        return f"{said}. {_('This differs from the answer.')}" if self.differs else said
 
     @property
     def disclaimer(self) -> str:
@@ -43,13 +53,21 @@ def report(prediction: Prediction) -> Report:
     """What is to be said of `prediction`."""
     review = prediction.reviews.first()
     return Report(
-        answer=str(prediction.get_label_display()) if prediction.label else _("Not analysed"),
+        answer=_answer(prediction),
         sentences=list(_sentences(prediction)),
         facts=list(_facts(prediction)),
         reading=str(review.get_reading_display()) if review else "",
         read_at=_time(review.created) if review else "",
         note=review.note if review else "",
+        differs=not review.agrees if review else False,
     )
+
+
+def _answer(prediction: Prediction) -> str:
+    if not prediction.label:
+        return _("Not analysed")
+    label = str(prediction.get_label_display())
+    return f"{label} ({_('unreliable')})" if prediction.is_forced else label
 
 
 def _sentences(prediction: Prediction) -> Iterator[str]:
@@ -64,7 +82,7 @@ def _sentences(prediction: Prediction) -> Iterator[str]:
         yield _(
             "Unreliable: this does not look like a frontal chest X-ray, and was analysed because somebody asked for it."
         )
-    if prediction.uncertain:
+    elif prediction.uncertain:
         yield _(
             "Uncertain: the probability lies between the thresholds of the operating points, "
             "so another choice gives the other answer."
@@ -76,7 +94,7 @@ def _sentences(prediction: Prediction) -> Iterator[str]:
         "probability": figures.probability(prediction.probability),
         "threshold": figures.percent(prediction.threshold),
     }
-    if not prediction.uncertain:
+    if not (prediction.uncertain or prediction.is_forced):
         yield _("So this picture lies %(certainty)s.") % {"certainty": prediction.certainty}
     yield from _hints(prediction)
 
@@ -96,6 +114,7 @@ def _facts(prediction: Prediction) -> Iterator[tuple[str, str]]:
         yield _("Probability of pneumonia"), figures.probability(prediction.probability)
         at = {"name": words.named(prediction.operating_point), "threshold": figures.percent(prediction.threshold)}
         yield _("Operating point"), _("%(name)s, threshold %(threshold)s") % at
+    if prediction.probability is not None and not prediction.is_forced:
         if others := [point for point in prediction.operating_points if not point.decided]:
             yield (
                 _("Other thresholds"),
@@ -138,6 +157,8 @@ def pdf(prediction: Prediction) -> bytes:
     sheet.text(_("Chest X-ray report"), size=11, bold=True)
     sheet.space(8)
     sheet.text(said.answer, size=24, bold=True)
+    if said.second:
+        sheet.text(said.second, size=11, bold=True)
     sheet.space(2)
     for sentence in said.sentences:
         sheet.text(sentence, most_lines=8)

@@ -23,7 +23,10 @@ BINS = 20
 
 @dataclass(frozen=True)
 class Counts:
-    """How many predictions there are. by_...: value -> predictions; uncertain: of those that were analysed."""
+    """How many predictions there are. by_...: value -> predictions.
+
+    An answer to a picture that the gate refused is none to count on: it is neither in `by_label` nor `uncertain`.
+    """
 
     predictions: int
     uncertain: int
@@ -42,6 +45,10 @@ class Counts:
     @property
     def rejected(self) -> int:
         return self.by_status.get(Prediction.Status.REJECTED, 0)
+
+    @property
+    def forced(self) -> int:
+        return self.by_status.get(Prediction.Status.FORCED, 0)
 
     @property
     def analysed(self) -> int:
@@ -160,6 +167,8 @@ def _counts(rows: Iterable[tuple]) -> Counts:
     for status, label, uncertain, version, count in rows:
         by_status[status] += count
         by_model_version[version] += count
+        if status == Prediction.Status.FORCED:
+            continue
         if label:
             by_label[label] += count
         if uncertain:
@@ -182,7 +191,7 @@ def _sum(parts: Iterable[Counts]) -> Counts:
 def _histogram(predictions: QuerySet[Prediction]) -> list[dict[str, int]]:
     bins: list[dict[str, int]] = [{} for _ in range(BINS)]
     place = _place("probability", [edge / BINS for edge in range(1, BINS)])
-    answered = predictions.filter(probability__isnull=False).order_by().annotate(place=place)
+    answered = predictions.filter(status=Prediction.Status.OK).order_by().annotate(place=place)
     for bin_, label, count in answered.values_list("place", "label").annotate(Count("pk")):
         bins[bin_][label] = count
     return bins

@@ -18,14 +18,16 @@ pytestmark = pytest.mark.django_db
 THRESHOLDS = {"balanced": 0.3, "screening": 0.1}
 
 
-def made(owner: User, probability: float | None, *, ago: float = 0, version: str = "2026.11-3") -> Prediction:
+def made(
+    owner: User, probability: float | None, *, ago: float = 0, version: str = "2026.11-3", forced: bool = False
+) -> Prediction:
     """A row as if the picture had been analysed so many days ago; without a probability, refused."""
     about = {"sha256": "0" * 64, "original_name": "x.png", "size": 1, "width": 1, "height": 1, "format": "PNG"}
     upload = Upload.objects.create(file="x", thumbnail="x", owner=owner, **about)
     answered = probability is not None
     prediction = Prediction.objects.create(
         upload=upload,
-        status="ok" if answered else "rejected",
+        status="forced" if forced else "ok" if answered else "rejected",
         label=("Pneumonia" if probability >= 0.3 else "Normal") if answered else "",
         probability=probability,
         threshold=0.3,
@@ -96,9 +98,9 @@ def test_the_tables_tell_what_the_charts_show(client, alice):
     page = client.get("/dashboard/")
     days = numbers(page, "Predictions over time and share")
     assert len(days) == 30
-    assert days[f"{today:%-d %b}"] == ["4", "1", "2", "66.7 % (20.8 to 93.9)", "0", "1"]
+    assert days[f"{today:%-d %b}"] == ["4", "1", "2", "66.7 % (20.8 to 93.9)", "0", "1", "0"]
     assert days[f"{today - datetime.timedelta(days=3):%-d %b}"][:3] == ["1", "1", "0"]
-    assert days[f"{today - datetime.timedelta(days=1):%-d %b}"] == ["0", "0", "0", "", "0", "0"]
+    assert days[f"{today - datetime.timedelta(days=1):%-d %b}"] == ["0", "0", "0", "", "0", "0", "0"]
     bins = numbers(page, "Probabilities")
     assert bins["0 % to 5 %"] == ["1", "0"]
     assert bins["10 % to 15 %"] == ["1", "0"]
@@ -122,6 +124,23 @@ def test_figures_lead_to_the_rows_they_count(client, alice):
     addresses = re.findall(r'tile__figure"\s+href="([^"]+)"', page.content.decode())
     for address, count in zip(addresses, tiles(page), strict=True):
         assert client.get(address.replace("&amp;", "&")).content.decode().count('name="pick"') == count
+
+
+def test_unreliable_answers_count_as_none_and_say_where_they_are(client, alice):
+    for probability in (0.02, 0.2, 0.9, None):
+        made(alice, probability)
+    for probability in (0.2, 0.95, 0.99):
+        made(alice, probability, forced=True)
+    client.force_login(alice)
+    page = client.get("/dashboard/")
+    assert tiles(page) == [7, 1, 1, 1]
+    assert "33.3 % (6.1 to 79.2) of the answers" in text(page).replace("\N{NO-BREAK SPACE}", " ")
+    assert sum(int(count) for row in numbers(page, "Probabilities").values() for count in row) == 3
+    assert "3 unreliable" in text(page)
+    addresses = re.findall(r'href="(/history/\?[^"]+)"', page.content.decode())
+    shown = [client.get(at.replace("&amp;", "&")).content.decode().count('name="pick"') for at in addresses]
+    assert shown == [7, 3, 1, 1, 1]
+    assert client.get("/api/statistics/").json()["by_label"] == {inference.NORMAL: 2, inference.PNEUMONIA: 1}
 
 
 @pytest.mark.parametrize(("period", "length"), [("day", 30), ("week", 26), ("month", 24)])

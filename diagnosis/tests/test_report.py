@@ -101,6 +101,34 @@ def test_what_speaks_against_an_answer_comes_first(sent, no_xray, alice):
     assert not any("So this picture lies" in sentence for sentence in said)
 
 
+def test_an_unreliable_answer_is_headed_so_and_claims_no_figures(client, sent, no_xray, alice):
+    forced = services.analyse_all_the_same(sent(no_xray), by=access.Person(user=alice))
+    said = report.report(forced)
+    assert said.answer == f"{forced.label} (unreliable)"
+    assert not {"Sensitivity", "Specificity", "Measured on", "Other thresholds"} & dict(said.facts).keys()
+    shown = text(client.get(address(forced, "/")))
+    assert f"{forced.label} (unreliable)" in shown
+    assert "the threshold" not in shown
+
+
+def test_a_contrary_reading_stands_directly_under_the_answer(client, sent, bob, monkeypatch):
+    prediction = sent()
+    other = "Normal" if prediction.label == "Pneumonia" else "Pneumonia"
+    reviewer = access.Person(user=bob)
+    written: list[str] = []
+    write = report._Sheet.text
+    monkeypatch.setattr(
+        report._Sheet, "text", lambda sheet, said, **how: (written.append(said), write(sheet, said, **how))[1]
+    )
+    for reading, differs in ((other, True), ("Unreadable", True), (prediction.label, False)):
+        reviews.record(prediction, by=reviewer, reading=reading)
+        second = f"A reviewer read this picture as: {reading}" + (". This differs from the answer." if differs else "")
+        assert f"{prediction.label} {second} The network gives" in text(client.get(address(prediction, "/")))
+        written.clear()
+        report.pdf(prediction)
+        assert written[written.index(prediction.label) + 1] == second
+
+
 def test_a_model_that_nobody_measured_is_said_to_be_so(sent, monkeypatch):
     prediction = sent()
     monkeypatch.setattr(inference, "measured", lambda version, point: None)
@@ -125,10 +153,11 @@ def test_any_file_name_fits_on_the_page(client, sent, name, bob):
     assert pages_and_pictures(client.get(address(prediction, ".pdf")).content) == (1, 3)
 
 
-def test_the_longest_report_ends_above_the_margin(sent, xray, bob, monkeypatch):
+@pytest.mark.parametrize("status", ["ok", "forced"])
+def test_the_longest_report_ends_above_the_margin(sent, xray, bob, monkeypatch, status):
     prediction = sent(xray(size=(560, 900), opacity=1), "W" * 255)
     reviews.record(prediction, by=access.Person(user=bob), reading="Normal", note="wide words " * 180)
-    prediction.status, prediction.uncertain, prediction.inverted = "forced", True, True
+    prediction.status, prediction.uncertain, prediction.inverted = status, True, True
     prediction.model_version, prediction.operating_point = "m" * 64, "o" * 32
     prediction.quality = ["too_dark", "low_contrast", "low_resolution", "borders", "cut_off"]
     measured = inference.measured(inference.model_version(), "balanced")

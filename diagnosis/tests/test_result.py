@@ -7,7 +7,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from PIL import Image
 
-from diagnosis import access, inference, report, services
+from diagnosis import access, inference, report, reviews, services
 from diagnosis.models import Hint, Prediction
 from diagnosis.tests.test_pages import text
 from ml_model import phantom, quality
@@ -130,6 +130,32 @@ def test_a_refused_picture_is_told_what_may_be_wrong_with_it(client, sent):
     assert cut.is_rejected
     assert str(Hint.CUT_OFF.label) in shown(client, cut)
     assert report.report(cut).sentences[-1] == str(Hint.CUT_OFF.label)
+
+
+def test_an_unreliable_answer_claims_no_certainty_and_no_figures(client, sent):
+    prediction = sent()
+    certain = shown(client, prediction)
+    claims = ["Certainty:", "the threshold", "Screening", "Sensitivity", "Of 100 X-rays"]
+    assert all(said in certain for said in claims)
+    forced = shown(client, kept(prediction, status="forced"))
+    assert not [said for said in claims if said in forced.replace("raised it up to the threshold", "")]
+    assert f"{prediction.label} unreliable" in forced
+    assert 'class="panel answer is-rejected"' in client.get(prediction.get_absolute_url()).content.decode()
+
+
+def test_a_reading_stands_directly_under_the_answer_and_as_a_warning_where_it_differs(client, sent, bob):
+    prediction = sent()
+    other = "Normal" if prediction.label == "Pneumonia" else "Pneumonia"
+    reviews.record(prediction, by=access.Person(user=bob), reading=other, note="left lower lobe")
+    said = f"{prediction.label} A reviewer read this picture as: {other} This differs from the answer. left lower lobe"
+    assert said in shown(client, prediction)
+    page = client.get(prediction.get_absolute_url()).content.decode()
+    assert page.index('class="notice notice--warning"') < page.index("A reviewer read") < page.index("Probability of")
+    assert 'class="panel answer is-rejected"' in page
+    reviews.record(prediction, by=access.Person(user=bob), reading=prediction.label)
+    agreed = shown(client, prediction)
+    assert f"{prediction.label} A reviewer read this picture as: {prediction.label}" in agreed
+    assert "differs" not in agreed
 
 
 def test_an_earlier_sending_is_told_as_the_senders_to_others(client, sent, bob):

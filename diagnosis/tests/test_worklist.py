@@ -100,6 +100,13 @@ def test_the_address_filters_sorts_and_exports(of_alice, some, charlie, query):
     assert [row["file_name"].lstrip("'") for row in rows] == FILTERS[query] + unordered
 
 
+def test_an_unreliable_answer_is_neither_certain_nor_among_the_answers(of_alice, some, alice):
+    hand = make(alice, 6, status="forced", label="Pneumonia", probability=0.99).upload.original_name
+    assert names(of_alice.get(f"{HISTORY}?label=forced")) == [hand]
+    for query in ("label=Pneumonia", "certainty=certain", "certainty=uncertain"):
+        assert names(of_alice.get(f"{HISTORY}?{query}")) == FILTERS[query]
+
+
 @pytest.mark.parametrize(
     ("query", "said"),
     [

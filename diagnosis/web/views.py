@@ -179,10 +179,12 @@ def prediction(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """One result."""
     found = _visible(request, pk)
     audit.record(access.person_of(request), audit.Action.VIEWED, [found], detail=audit.RESULT)
+    review = found.reviews.first()
     context = {
         "prediction": found,
         "earlier": services.earlier_results(found),
-        "review": found.reviews.first(),
+        "review": review,
+        "stands": not found.is_forced and (review is None or review.agrees),
         **worklist.way(request, found),
     }
     return render(request, "diagnosis/prediction.html", context)

@@ -72,7 +72,13 @@ class FilterForm(forms.Form):
         widget=forms.TextInput({"type": "search"}),
     )
     label = _choice(
-        gettext_lazy("Answer"), [_ANY, *Prediction.Label.choices, ("rejected", gettext_lazy("Not analysed"))]
+        gettext_lazy("Answer"),
+        [
+            _ANY,
+            *Prediction.Label.choices,
+            ("forced", gettext_lazy("Unreliable")),
+            ("rejected", gettext_lazy("Not analysed")),
+        ],
     )
     certainty = _choice(
         gettext_lazy("Certainty"),
@@ -108,13 +114,12 @@ class FilterForm(forms.Form):
         asked = self.cleaned_data
         if asked["name"]:
             predictions = predictions.filter(upload__original_name__icontains=asked["name"])
-        if asked["label"] == "rejected":
-            predictions = predictions.filter(status=Prediction.Status.REJECTED)
+        if asked["label"] in ("forced", "rejected"):
+            predictions = predictions.filter(status=asked["label"])
         elif asked["label"]:
-            predictions = predictions.filter(label=asked["label"])
+            predictions = predictions.filter(status=Prediction.Status.OK, label=asked["label"])
         if asked["certainty"]:
-            analysed = predictions.exclude(status=Prediction.Status.REJECTED)
-            predictions = analysed.filter(uncertain=asked["certainty"] == "uncertain")
+            predictions = predictions.filter(status=Prediction.Status.OK, uncertain=asked["certainty"] == "uncertain")
         if asked["review"] == "differs":
             predictions = reviews.differing(predictions)
         elif asked["review"]:
