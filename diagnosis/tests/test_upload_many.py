@@ -226,6 +226,28 @@ def test_one_or_all_can_be_cancelled_and_tried_again(upload_page: Page):
     expect(page.locator(".total__counts")).to_have_text("4 of 4 finished · Normal: 4")
 
 
+def test_what_has_been_sent_whole_gets_its_answer_whatever_is_cancelled(upload_page: Page, pictures, monkeypatch):
+    page = upload_page
+    go_on, diagnose = threading.Event(), services.diagnose
+
+    def slowly(**options):
+        go_on.wait(10)
+        return diagnose(**options)
+
+    monkeypatch.setattr(services, "diagnose", slowly)
+    choose(page, pictures[:2])
+    analyse(page)
+    expect(row(page, "first.jpg")).to_contain_text("Analysing")
+    expect(row(page, "first.jpg").get_by_role("button")).to_have_count(0)
+    page.get_by_role("button", name="Cancel all").click()
+    expect(page.get_by_role("button", name="Cancel all")).to_be_hidden()
+    expect(row(page, "first.jpg")).to_contain_text("Analysing")
+    go_on.set()
+    expect(row(page, "first.jpg").get_by_role("link", name="Open the result")).to_be_visible()
+    expect(page.locator(".total__counts")).to_contain_text("Cancelled: 1")
+    assert Upload.objects.count() == 1
+
+
 def log_in(page: Page, live_server) -> None:
     page.goto(f"{live_server.url}/accounts/login/")
     page.get_by_label("User name").fill("alice")

@@ -3,7 +3,7 @@
 
 import { takeDrops } from "./drop.js";
 import { chosenFiles, extension, pictures } from "./files.js";
-import { ACTIVE, Queue } from "./queue.js";
+import { ACTIVE, CANCELLABLE, Queue } from "./queue.js";
 import { newKey, predict } from "./request.js";
 import { makeRow } from "./row.js";
 import { makeSummary } from "./summary.js";
@@ -172,7 +172,8 @@ form.addEventListener("submit", (event) => {
 });
 
 total.querySelector("[data-total=cancel]").addEventListener("click", () => {
-  inState(...ACTIVE).forEach((item) => queue.cancel(item));
+  inState(...CANCELLABLE).forEach((item) => queue.cancel(item));
+  summary.draw([...items]);
   total.querySelector("[data-total]:not([hidden])")?.focus();
 });
 total.querySelector("[data-total=again]").addEventListener("click", () => queue.add(inState("failed", "cancelled")));

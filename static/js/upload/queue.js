@@ -1,11 +1,13 @@
 /* Who is sent when. Knows nothing of the page: it changes `item.state` and says so.
 
    chosen -> waiting -> sending -> analysing -> done | rejected | failed
-   waiting, sending and analysing -> cancelled; failed, cancelled and rejected may wait again. */
+   waiting and sending -> cancelled; failed, cancelled and rejected may wait again. What has been sent whole is analysed
+   and kept whoever still waits for it, so it is not called cancelled. */
 
 const AT_ONCE = 2;
 
 export const ACTIVE = new Set(["waiting", "sending", "analysing"]);
+export const CANCELLABLE = new Set(["waiting", "sending"]);
 export const SETTLED = new Set(["done", "rejected", "failed", "cancelled"]);
 
 export class Queue {
@@ -31,7 +33,7 @@ export class Queue {
   }
 
   cancel(item) {
-    if (!ACTIVE.has(item.state)) return;
+    if (!CANCELLABLE.has(item.state)) return;
     this.#waiting = this.#waiting.filter((other) => other !== item);
     this.#running.get(item)?.abort();
     this.#set(item, "cancelled");

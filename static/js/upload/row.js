@@ -12,7 +12,7 @@ const OFFERED = {
   chosen: ["remove"],
   waiting: ["cancel"],
   sending: ["cancel"],
-  analysing: ["cancel"],
+  analysing: [],
   done: ["open"],
   rejected: ["force", "remove"],
   failed: ["again", "remove"],
