@@ -128,11 +128,61 @@ def test_buttons_turn_flip_and_zoom_both_pictures_alike(viewer: Page):
     press(viewer, "Flip")
     assert matrix(viewer)[0, 0] == -start[0, 0]
     press(viewer, "Actual pixels")
-    assert abs(matrix(viewer)[0, 0]) == pytest.approx(max(1, start[0, 0]))
+    assert abs(matrix(viewer)[0, 0]) == pytest.approx(1)
     press(viewer, "Zoom in")
     expect(viewer.get_by_role("status").filter(has_text="Zoom")).to_be_visible()
     press(viewer, "Reset the view")
     assert matrix(viewer) == pytest.approx(start, abs=1e-6)
+
+
+def test_it_tells_on_the_picture_that_it_is_flipped_or_turned(viewer: Page):
+    flip, told = viewer.get_by_role("button", name="Flip"), viewer.locator("#viewer-oriented")
+    expect(flip).to_have_attribute("aria-pressed", "false")
+    expect(told).to_be_empty()
+    press(viewer, "Flip")
+    expect(flip).to_have_attribute("aria-pressed", "true")
+    expect(told).to_have_text("Flipped")
+    expect(viewer.get_by_role("status").filter(has_text="Flipped")).to_be_visible()
+    press(viewer, "Turn right")
+    expect(told).to_have_text("Flipped · turned 90°")
+    press(viewer, "Flip")
+    expect(flip).to_have_attribute("aria-pressed", "false")
+    expect(told).to_have_text("turned 270°")
+    press(viewer, "Turn left")
+    expect(told).to_have_text("turned 180°")
+    press(viewer, "Reset the view")
+    expect(told).to_be_empty()
+
+
+def test_actual_pixels_of_a_small_picture_are_smaller_than_the_pane(page: Page, live_server, client, xray):
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    show(page, live_server, client, xray(size=(200, 180)))
+    fitted = matrix(page)[0, 0]
+    assert fitted > 2
+    press(page, "Actual pixels")
+    assert matrix(page)[0, 0] == pytest.approx(1)
+    press(page, "Turn right")
+    assert matrix(page)[1, 0] == pytest.approx(1)
+    press(page, "Turn left")
+    press(page, "Zoom out")
+    assert matrix(page)[0, 0] == pytest.approx(1), "smaller shows nothing more, and it must not become larger"
+    press(page, "Zoom in")
+    assert matrix(page)[0, 0] == pytest.approx(1.25)
+    press(page, "Reset the view")
+    assert matrix(page)[0, 0] == pytest.approx(fitted)
+
+
+def test_the_x_ray_is_viewed_though_the_heatmap_does_not_come(page: Page, live_server, client, xray):
+    page.route("**/heatmap.png", lambda route: route.abort())
+    show(page, live_server, client, xray(size=(WIDTH, HEIGHT), opacity=1, seed=1))
+    expect(page.get_by_role("alert")).to_contain_text("The heatmap could not be loaded.")
+    expect(page.get_by_label("Show heatmap")).to_have_count(0)
+    expect(page.get_by_role("button", name="X-ray beside heatmap")).to_have_count(0)
+    start = matrix(page)
+    press(page, "Zoom in")
+    assert matrix(page)[0, 0] > start[0, 0]
+    page.keyboard.press("h")
+    page.keyboard.press("s")
 
 
 def shown_grey(page: Page) -> np.ndarray:

@@ -12,19 +12,19 @@ import { language } from "../words.js";
 const viewer = document.getElementById("viewer");
 const stage = document.getElementById("stage");
 const image = document.getElementById("xray");
-const heatmap = document.getElementById("heatmap"); // not there for a picture that was not analysed
 const shown = document.getElementById("heatmap-shown");
 const opacity = document.getElementById("heatmap-opacity");
 const opacityValue = document.getElementById("heatmap-opacity-value");
 const brightness = document.getElementById("brightness");
 const contrast = document.getElementById("contrast");
 const status = document.getElementById("viewer-status");
+const oriented = document.getElementById("viewer-oriented");
 const keys = document.getElementById("viewer-keys");
 const percent = new Intl.NumberFormat(language, { style: "percent" });
 const buttons = new Map([...viewer.querySelectorAll("[data-command]")].map((button) => [button.dataset.command, button]));
 
 const pick = await pyramid(image);
-await heatmap?.decode();
+const heatmap = await loaded(document.getElementById("heatmap"));
 
 const size = { width: image.naturalWidth, height: image.naturalHeight };
 const view = new View(size.width, size.height);
@@ -37,6 +37,18 @@ let point = null;
 let scheduled = false;
 let sayLater = null;
 
+/* The heatmap; null for a picture that was not analysed, and where it did not come: the X-ray can be read without it. */
+async function loaded(image) {
+  try {
+    await image?.decode();
+    return image;
+  } catch {
+    document.getElementById("heatmap-missing").hidden = false;
+    for (const element of viewer.querySelectorAll("#heatmap, [data-of-heatmap], [data-command=beside]")) element.remove();
+    return null;
+  }
+}
+
 /* At most once a frame, however many events there were. */
 function draw() {
   if (scheduled) return;
@@ -46,8 +58,21 @@ function draw() {
     const lens = on.magnifier ? (point ?? { x: view.width / 2, y: view.height / 2 }) : null;
     for (const pane of panes) if (!pane.element.hidden) pane.draw(view, lens);
     viewer.classList.toggle("viewer--whole", view.isWhole);
+    orient();
     say();
   });
+}
+
+/* Said at once and on the picture itself: whoever does not know that it is flipped takes right for left. */
+function orient() {
+  press("flip", view.isFlipped);
+  const turned = Math.round(view.turnedBy);
+  const words = [
+    view.isFlipped && oriented.dataset.textFlipped,
+    turned && oriented.dataset.textTurned.replace("{degrees}", turned),
+  ];
+  const said = words.filter(Boolean).join(" · ");
+  if (oriented.textContent !== said) oriented.textContent = said;
 }
 
 function say() {

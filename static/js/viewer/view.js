@@ -13,7 +13,7 @@ export class View {
 
   reset() {
     this.turn = [1, 0, 0, 1]; // x' = a x + c y, y' = b x + d y
-    this.zoom = 1; // 1: the whole picture, as large as the pane allows
+    this.zoom = 1; // 1: the whole picture, as large as the pane allows; less for actual pixels of a small picture alone
     this.x = this.y = 0; // of the picture's middle, from the pane's middle
   }
 
@@ -37,13 +37,28 @@ export class View {
   }
 
   get isWhole() {
-    return this.zoom === 1;
+    return this.zoom <= 1;
+  }
+
+  /* Whether right and left are exchanged. */
+  get isFlipped() {
+    const [a, b, c, d] = this.turn;
+    return a * d - b * c < 0;
+  }
+
+  /* Degrees clockwise, of the picture or, where it is flipped, of its mirror image. */
+  get turnedBy() {
+    const [, , c, d] = this.turn;
+    return (360 + (Math.atan2(-c, d) * 180) / Math.PI) % 360;
   }
 
   /* What lies under the point stays under it. */
   zoomAt(factor, pointX = this.width / 2, pointY = this.height / 2) {
-    const fitted = this.#fitted;
-    const zoom = Math.min(Math.max(this.zoom * factor, 1), Math.max(MOST, MOST / fitted));
+    this.#zoomTo(Math.max(this.zoom * factor, Math.min(1, this.zoom)), pointX, pointY);
+  }
+
+  #zoomTo(wanted, pointX, pointY) {
+    const zoom = Math.min(wanted, Math.max(MOST, MOST / this.#fitted));
     const change = zoom / this.zoom;
     const [fromX, fromY] = [pointX - this.width / 2, pointY - this.height / 2];
     this.x = fromX - (fromX - this.x) * change;
@@ -53,7 +68,7 @@ export class View {
   }
 
   actualPixels(pixelRatio) {
-    this.zoomAt(1 / (this.scale * pixelRatio));
+    this.#zoomTo(1 / (this.#fitted * pixelRatio), this.width / 2, this.height / 2);
   }
 
   pan(byX, byY) {
@@ -75,7 +90,7 @@ export class View {
     this.turn = [-b, a, -d, c];
     [this.x, this.y] = [-this.y, this.x];
     // A picture seen whole stays whole; otherwise what is seen keeps its size.
-    if (!this.isWhole) this.zoom = Math.max(1, scale / this.#fitted);
+    if (this.zoom !== 1) this.zoom = Math.max(this.zoom < 1 ? 0 : 1, scale / this.#fitted);
     this.#keepInside();
   }
 
