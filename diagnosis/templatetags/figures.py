@@ -31,6 +31,12 @@ def probability(share: float) -> str:
 
 
 @register.filter
+def isolated(words: str) -> str:
+    """Words in a drawing that runs from left to right in every language: they run as their own language does."""
+    return f"\N{FIRST STRONG ISOLATE}{words}\N{POP DIRECTIONAL ISOLATE}"
+
+
+@register.filter
 def of_hundred(share: float) -> int:
     """A share, 0..1, as so many of a hundred."""
     return round(100 * share)
@@ -114,7 +120,13 @@ def scale(prediction: Prediction) -> dict[str, Any]:
         "prediction": prediction,
         "zones": [zone for zone in zones if several or zone.kind != "uncertain"],
         "points": [
-            {"at": 100 * point.threshold, "y": row * number, "height": track + 22 - row * number, "point": point}
+            {
+                "at": 100 * point.threshold,
+                "y": row * number,
+                "height": track + 22 - row * number,
+                "point": point,
+                "name": f"{point.title} {percent(point.threshold)}",
+            }
             for number, point in enumerate(points)
         ],
         "track": track,

@@ -208,3 +208,23 @@ def test_the_first_page_is_light_and_nothing_on_it_moves(browser: Browser, live_
     assert 20_000 < sum(sizes) < 150_000
     assert page.evaluate("window.shift") < 0.01
     context.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_names_of_thresholds_are_read_from_right_to_left_in_arabic(browser: Browser, live_server, alice, xray):
+    sender = access.Person(user=alice)
+    prediction = services.diagnose(file=ContentFile(xray()), name="chest.jpg", sender=sender)
+    page = browser.new_context(locale="ar").new_page()
+    log_in(page, live_server, alice)
+    for address, names in ((prediction.get_absolute_url(), ".scale__name"), ("/dashboard/", ".chart__name")):
+        page.goto(live_server.url + address)
+        places = page.locator(names).evaluate_all(
+            """names => names.map(name => {
+                const at = pattern => name.getExtentOfChar(name.textContent.search(pattern)).x;
+                return [at(/%/), at(/[0-9]/), at(/[\u0600-\u06ff]/)];
+            })"""
+        )
+        assert len(places) == 2
+        for sign, figure, name in places:
+            assert sign < figure < name, "the sign stands after its figure, and that after the name"
+    page.context.close()
