@@ -228,3 +228,35 @@ def test_names_of_thresholds_are_read_from_right_to_left_in_arabic(browser: Brow
         for sign, figure, name in places:
             assert sign < figure < name, "the sign stands after its figure, and that after the name"
     page.context.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_paper_is_light_and_bears_nothing_to_press(page: Page, live_server, alice, xray):
+    sender = access.Person(user=alice)
+    prediction = services.diagnose(file=ContentFile(xray()), name="chest.jpg", sender=sender)
+    log_in(page, live_server, alice)
+    page.emulate_media(media="print")
+    darkest = "element => Math.max(...getComputedStyle(element)[%r].match(/[0-9]+/g).slice(0, 3))"
+    for address, names in ((prediction.get_absolute_url(), ".scale__name"), ("/dashboard/", ".chart__name")):
+        page.goto(live_server.url + address)
+        expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+        assert page.locator("h1").evaluate(darkest % "color") < 128
+        assert page.locator(names).first.evaluate(darkest % "fill") < 128
+    for address in (prediction.get_absolute_url(), "/dashboard/", "/history/", f"/predictions/{prediction.pk}/report/"):
+        page.goto(live_server.url + address)
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        for role in ("navigation", "button", "checkbox", "combobox", "slider", "searchbox"):
+            expect(page.get_by_role(role)).to_have_count(0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_printed_x_ray_is_whole_and_never_flipped(page: Page, live_server, alice, xray):
+    sender = access.Person(user=alice)
+    prediction = services.diagnose(file=ContentFile(xray()), name="chest.jpg", sender=sender)
+    log_in(page, live_server, alice)
+    page.goto(live_server.url + prediction.get_absolute_url())
+    page.get_by_role("button", name="Flip").click()
+    page.emulate_media(media="print")
+    expect(page.locator(".viewer__pane").first).to_be_hidden()
+    expect(page.locator("#viewer-oriented")).to_be_hidden()
+    expect(page.locator("#xray")).to_have_css("opacity", "1")
