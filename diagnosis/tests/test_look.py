@@ -260,3 +260,17 @@ def test_the_printed_x_ray_is_whole_and_never_flipped(page: Page, live_server, a
     expect(page.locator(".viewer__pane").first).to_be_hidden()
     expect(page.locator("#viewer-oriented")).to_be_hidden()
     expect(page.locator("#xray")).to_have_css("opacity", "1")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_models_figures_fit_a_phone_and_what_does_not_can_be_scrolled_by_keyboard(page: Page, live_server):
+    page.set_viewport_size({"width": 375, "height": 800})
+    page.goto(f"{live_server.url}/model/")
+    too_wide = "element => element.scrollWidth > element.clientWidth"
+    assert not page.get_by_role("region", name="Figures by operating point").evaluate(too_wide)
+    assert [term for term in page.locator(".details dt").all() if term.evaluate(too_wide)] == []
+    for name in ("Figures under shifts", "Pictures refused by the gate, by kind"):
+        table = page.get_by_role("region", name=name)
+        table.focus()
+        expect(table).to_be_focused()
+    assert page.locator(".table:not([tabindex])").count() == 0
