@@ -158,6 +158,7 @@ def pdf(prediction: Prediction) -> bytes:
     sheet.space(8)
     sheet.text(said.answer, size=24, bold=True)
     if said.second:
+        sheet.space(4)
         sheet.text(said.second, size=11, bold=True)
     sheet.space(2)
     for sentence in said.sentences:
