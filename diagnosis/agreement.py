@@ -6,11 +6,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
-from django.db.models import Count, Exists, OuterRef, QuerySet
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from diagnosis import inference, reviews
 from diagnosis.models import Prediction, Review
+
+# Whoever has seen the answer tends to agree with it, so a reading that is not blind tells little of the model.
+# Figures are of the blind ones alone wherever nobody asks for all.
 
 Z = 1.959964
 """Of the normal distribution: 95 % lie within so many deviations."""
@@ -41,7 +44,7 @@ class Kappa:
 
 @dataclass(frozen=True)
 class Agreement:
-    """The model against the readings that hold, over some predictions.
+    """The model against readings, the latest of each prediction, over some predictions.
 
     counts: (reading, label) -> predictions. sensitivity: of the pictures read as pneumonia, those that the model
     called so; specificity: likewise of normal ones; None without such pictures. kappa: between reviewers,
@@ -75,27 +78,33 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Report:
-    """Over everything, and for each model version, month of the prediction, and pair of reviewers."""
+    """Over everything, and for each model version, month of the prediction, and pair of reviewers.
 
+    read, read_blind: predictions with any reading, and with a blind one.
+    """
+
+    read: int
+    read_blind: int
     overall: Agreement
     by_model_version: list[tuple[str, Agreement]]
     by_month: list[tuple[str, Agreement]]
     by_pair: list[tuple[str, str, Kappa]]
 
 
-def report(predictions: QuerySet[Prediction]) -> Report:
-    """The agreement over those of `predictions` that somebody has read."""
+def report(predictions: QuerySet[Prediction], *, blind: bool = True) -> Report:
+    """The agreement over those of `predictions` that somebody has read; blind: by blind readings alone."""
+    counted = _of(predictions, Review.objects.all()).aggregate(
+        read=Count("prediction", distinct=True), read_blind=Count("prediction", distinct=True, filter=Q(blind=True))
+    )
     read = {
         pk: (reading, label, version, f"{timezone.localtime(created):%Y-%m}")
-        for pk, reading, label, version, created in reviews.with_reading(
-            predictions.exclude(status=Prediction.Status.REJECTED)
+        for pk, reading, label, version, created in _of(predictions, reviews.that_hold(blind=blind)).values_list(
+            "prediction", "reading", "prediction__label", "prediction__model_version", "prediction__created"
         )
-        .filter(reading__isnull=False)
-        .values_list("pk", "reading", "label", "model_version", "created")
     }
     readings: defaultdict = defaultdict(dict)  # prediction -> reviewer's name -> reading
     for pk, name, reading in (
-        reviews.latest_of_each_reviewer()
+        reviews.latest_of_each_reviewer(blind=blind)
         .order_by("reviewer__username")
         .values_list("prediction", "reviewer__username", "reading")
     ):
@@ -121,22 +130,24 @@ def report(predictions: QuerySet[Prediction]) -> Report:
         for one, other, first, second in rows:
             of_pair[one, other].append((first, second))
     by_pair = [(one, other, cohens_kappa(rows)) for (one, other), rows in sorted(of_pair.items())]
-    return Report(agreement(read), by(2), by(3), by_pair)
+    return Report(**counted, overall=agreement(read), by_model_version=by(2), by_month=by(3), by_pair=by_pair)
 
 
 def with_reviewers(predictions: QuerySet[Prediction]) -> Agreement:
-    """The model against the readings that hold, over those of `predictions` that somebody has read; no kappa.
+    """The model against the latest blind readings, over those of `predictions` that have one; no kappa.
 
     The database counts, so it costs one query however many there are.
     """
     rows = (
-        reviews.that_hold()
-        .filter(Exists(predictions.filter(pk=OuterRef("prediction"))))
-        .order_by()
+        _of(predictions, reviews.that_hold(blind=True))
         .values_list("reading", "prediction__label")
         .annotate(Count("pk"))
     )
     return Agreement(Counter({(reading, label): count for reading, label, count in rows}), None)
+
+
+def _of(predictions: QuerySet[Prediction], readings: QuerySet[Review]) -> QuerySet[Review]:
+    return readings.filter(Exists(predictions.filter(pk=OuterRef("prediction")))).order_by()
 
 
 def cohens_kappa(pairs: list[tuple[str, str]]) -> Kappa:

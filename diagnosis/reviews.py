@@ -39,18 +39,22 @@ def with_reading(predictions: QuerySet[Prediction]) -> QuerySet[Any]:
     return predictions.annotate(reading=Subquery(latest.values("reading")[:1]))
 
 
-def that_hold() -> QuerySet[Review]:
-    """The latest reading of each prediction that has any."""
-    later = Review.objects.filter(prediction=OuterRef("prediction"), id__gt=OuterRef("id"))
-    return Review.objects.filter(~Exists(later))
+def that_hold(*, blind: bool = False) -> QuerySet[Review]:
+    """The latest reading of each prediction that has any.
+
+    blind: the latest of the blind ones, whatever was read afterwards with the model's answer in view.
+    """
+    return _latest(blind, prediction=OuterRef("prediction"))
 
 
-def latest_of_each_reviewer() -> QuerySet[Review]:
-    """The readings that their own writers have not superseded."""
-    later = Review.objects.filter(
-        prediction=OuterRef("prediction"), reviewer=OuterRef("reviewer"), id__gt=OuterRef("id")
-    )
-    return Review.objects.filter(~Exists(later))
+def latest_of_each_reviewer(*, blind: bool = False) -> QuerySet[Review]:
+    """The readings that their own writers have not superseded; blind: of the blind ones alone."""
+    return _latest(blind, prediction=OuterRef("prediction"), reviewer=OuterRef("reviewer"))
+
+
+def _latest(blind: bool, **same: OuterRef) -> QuerySet[Review]:
+    readings = Review.objects.filter(blind=True) if blind else Review.objects.all()
+    return readings.filter(~Exists(readings.filter(**same, id__gt=OuterRef("id"))))
 
 
 def disputed(predictions: QuerySet[Prediction]) -> QuerySet[Prediction]:

@@ -111,7 +111,10 @@ def read(request: HttpRequest, context: dict[str, Any], pk: uuid.UUID) -> HttpRe
 
 @require_safe
 def agreement_page(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
-    """Model against reviewers, and reviewers against each other; `?model_version=` narrows it down."""
+    """Model against reviewers, and reviewers against each other, by blind readings alone or, with `?readings=all`, all.
+
+    `?model_version=` narrows it down.
+    """
     predictions = access.visible_to(access.person_of(request))
     versions = predictions.order_by("model_version").values_list("model_version", flat=True).distinct()
     version = request.GET.get("model_version", "")
@@ -119,9 +122,11 @@ def agreement_page(request: HttpRequest, context: dict[str, Any]) -> HttpRespons
         predictions = predictions.filter(model_version=version)
     else:
         version = ""
+    blind = request.GET.get("readings") != "all"
     context |= {
         "title": _("Agreement"),
-        "report": agreement.report(predictions),
+        "report": agreement.report(predictions, blind=blind),
+        "blind": blind,
         "versions": versions,
         "model_version": version,
     }

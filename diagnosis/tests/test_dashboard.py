@@ -191,13 +191,13 @@ def test_refused_pictures_alone_have_no_histogram(client, alice):
     client.force_login(alice)
     said = text(client.get("/dashboard/"))
     assert "No picture of this period has an answer." in said
-    assert "Nobody has read a picture of this period yet." in said
+    assert "Nobody has read a picture of this period yet without having seen the answer." in said
 
 
 def test_months_are_those_of_the_clinics_clock(alice, bob):
     prediction = made(alice, 0.9)
     Prediction.objects.filter(pk=prediction.pk).update(created="2026-09-30T16:00Z")
-    reviews.record(prediction, by=access.Person(user=bob), reading="Pneumonia")
+    reviews.record(prediction, by=access.Person(user=bob), reading="Pneumonia", blind=True)
     with timezone.override("Asia/Tokyo"):
         assert [month for month, _ in agreement.report(Prediction.objects.all()).by_month] == ["2026-10"]
 
@@ -206,9 +206,10 @@ def test_agreement_is_that_of_the_agreement_page(client, alice, bob, ada):
     readers = [access.Person(user=user) for user in (bob, ada)]
     for number, probability in enumerate((0.02, 0.05, 0.2, 0.6, 0.9, 0.95)):
         prediction = made(alice, probability)
-        reviews.record(prediction, by=readers[0], reading="Pneumonia")
+        reviews.record(prediction, by=readers[0], reading="Pneumonia", blind=True)
         if number % 2:
-            reviews.record(prediction, by=readers[1], reading="Unreadable" if number == 5 else "Normal")
+            reviews.record(prediction, by=readers[1], reading="Unreadable" if number == 5 else "Normal", blind=True)
+        reviews.record(prediction, by=readers[0], reading=prediction.label)  # not blind, and so not counted
     made(alice, 0.5)
     everything = Prediction.objects.all()
     assert agreement.with_reviewers(everything).counts == agreement.report(everything).overall.counts

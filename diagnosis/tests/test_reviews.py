@@ -308,20 +308,43 @@ def test_the_detail_page_tells_the_readings_and_is_logged(reviewer, some):
     assert AuditEvent.objects.filter(action="viewed", actor="bob", prediction=some["disputed"].pk).exists()
 
 
-def test_the_agreement_page_counts_the_readings_that_hold(reviewer, some):
+def test_the_agreement_page_counts_blind_readings(reviewer, some):
     report = reviewer.get(f"{LIST}agreement/").context["report"]
+    assert dict(report.overall.matrix()) == {"Normal": [0, 0], "Pneumonia": [2, 1], "Unreadable": [0, 1]}
+    assert (report.read, report.read_blind) == (4, 4)
+    assert report.by_pair == [], "one of each pair had seen the answer"
+
+
+def test_the_agreement_page_counts_all_readings_when_asked_to(reviewer, some):
+    report = reviewer.get(f"{LIST}agreement/?readings=all").context["report"]
     assert dict(report.overall.matrix()) == {"Normal": [1, 0], "Pneumonia": [1, 1], "Unreadable": [0, 1]}
     assert report.overall.sensitivity["value"] == 0.5
     assert report.overall.specificity["value"] == 1
     assert [(name, group.total) for name, group in report.by_model_version] == [("v2", 1), ("v1", 3)]
     assert [(one, other, kappa.pairs, kappa.agreed) for one, other, kappa in report.by_pair] == [("ada", "bob", 2, 1)]
-    narrowed = reviewer.get(f"{LIST}agreement/?model_version=v2").context["report"]
+    narrowed = reviewer.get(f"{LIST}agreement/?model_version=v2&readings=all").context["report"]
     assert narrowed.overall.total == 1
 
 
-def test_the_agreement_page_without_readings(reviewer, make):
-    make("one")
+def test_readings_in_bulk_do_not_raise_the_agreement(reviewer, make, ada):
+    wrong = make("wrong", probability=0.1)
+    reviews.record(wrong, by=person(ada), reading="Pneumonia", blind=True)
+    called = [wrong, *(make(str(number)) for number in range(3))]
+    data = {"action": "read_as_pneumonia", "_selected_action": [str(row.pk) for row in called], "post": "yes"}
+    reviewer.post(LIST, data)
+    page = reviewer.get(f"{LIST}agreement/")
+    assert page.context["report"].overall.sensitivity["value"] == 0
+    assert "4 predictions have a reading, 1 of them a blind one." in " ".join(page.content.decode().split())
+    everything = reviewer.get(f"{LIST}agreement/?readings=all")
+    assert everything.context["report"].overall.sensitivity["value"] == 0.75
+    assert "may look better" in everything.content.decode()
+
+
+def test_the_agreement_page_without_readings(reviewer, make, bob):
+    prediction = make("one")
     assert "Nobody has read" in reviewer.get(f"{LIST}agreement/").content.decode()
+    reviews.record(prediction, by=person(bob), reading="Normal")
+    assert "None of these readings is blind" in reviewer.get(f"{LIST}agreement/").content.decode()
 
 
 def test_kappa_and_interval_are_those_of_the_textbooks():
