@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import path, reverse
 from django.utils import formats, timezone
@@ -21,6 +22,9 @@ from diagnosis import access, audit, export, reviews, services
 from diagnosis.admin import filters, reading
 from diagnosis.models import Prediction, Review, Upload
 from diagnosis.templatetags import figures
+
+MOST_AT_ONCE = 500
+"""Of readings: each picture is a field of the form that asks, and Django takes a thousand."""
 
 
 @admin.register(Prediction)
@@ -108,35 +112,59 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
     # Readings of several pictures at once. The list has shown the model's answers, so they are not blind.
 
     @admin.action(description=_("Read selected as pneumonia"), permissions=["review"])
-    def read_as_pneumonia(self, request: HttpRequest, queryset: QuerySet[Prediction]) -> None:
-        self._read_all(request, queryset, Review.Reading.PNEUMONIA)
+    def read_as_pneumonia(self, request: HttpRequest, queryset: QuerySet[Prediction]) -> HttpResponse | None:
+        return self._read_all(request, queryset, Review.Reading.PNEUMONIA)
 
     @admin.action(description=_("Read selected as normal"), permissions=["review"])
-    def read_as_normal(self, request: HttpRequest, queryset: QuerySet[Prediction]) -> None:
-        self._read_all(request, queryset, Review.Reading.NORMAL)
+    def read_as_normal(self, request: HttpRequest, queryset: QuerySet[Prediction]) -> HttpResponse | None:
+        return self._read_all(request, queryset, Review.Reading.NORMAL)
 
     @admin.action(description=_("Read selected as unreadable"), permissions=["review"])
-    def read_as_unreadable(self, request: HttpRequest, queryset: QuerySet[Prediction]) -> None:
-        self._read_all(request, queryset, Review.Reading.UNREADABLE)
+    def read_as_unreadable(self, request: HttpRequest, queryset: QuerySet[Prediction]) -> HttpResponse | None:
+        return self._read_all(request, queryset, Review.Reading.UNREADABLE)
 
     def has_review_permission(self, request: HttpRequest) -> bool:
         return access.person_of(request).may_review
 
-    def _read_all(self, request: HttpRequest, queryset: QuerySet[Prediction], kind: Review.Reading) -> None:
+    def _read_all(
+        self, request: HttpRequest, queryset: QuerySet[Prediction], kind: Review.Reading
+    ) -> HttpResponse | None:
+        """Ask first, as deletion does, since no reading is ever taken back; `post` says that the answer was yes."""
         chosen = list(queryset)
         analysed = [prediction for prediction in chosen if not prediction.is_rejected]
-        count = len(analysed)
+        count, left = len(analysed), len(chosen) - len(analysed)
+        if count > MOST_AT_ONCE:
+            refused = _("At most %(most)d pictures are read at once, and you chose %(count)d.")
+            self.message_user(request, refused % {"most": MOST_AT_ONCE, "count": count}, messages.ERROR)
+            return None
+        if count and "post" not in request.POST:
+            context = {
+                **self.admin_site.each_context(request),
+                "opts": self.opts,
+                "title": ngettext("Record %(count)d reading for good?", "Record %(count)d readings for good?", count)
+                % {"count": count},
+                "kind": kind.label,
+                "action": request.POST["action"],
+                "analysed": analysed,
+                "left": left,
+                "held": reviews.that_hold()
+                .filter(prediction__in=analysed)
+                .select_related("prediction__upload", "reviewer"),
+            }
+            return render(request, "admin/diagnosis/prediction/read_selected.html", context)
         for prediction in analysed:
             reviews.record(prediction, by=access.person_of(request), reading=kind)
-        said = ngettext("%(count)d reading recorded: %(kind)s.", "%(count)d readings recorded: %(kind)s.", count)
-        self.message_user(request, said % {"count": count, "kind": kind.label}, messages.SUCCESS)
-        if left := len(chosen) - count:
+        if count:
+            said = ngettext("%(count)d reading recorded: %(kind)s.", "%(count)d readings recorded: %(kind)s.", count)
+            self.message_user(request, said % {"count": count, "kind": kind.label}, messages.SUCCESS)
+        elif left:
             said = ngettext(
                 "%(count)d picture was not analysed, so it cannot be read against an answer.",
                 "%(count)d pictures were not analysed, so they cannot be read against an answer.",
                 left,
             )
             self.message_user(request, said % {"count": left}, messages.WARNING)
+        return None
 
     # Exactly the rows that the list shows under its filters, with what only the file tells.
 

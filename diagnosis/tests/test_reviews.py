@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import openpyxl
 import pytest
@@ -290,15 +291,37 @@ def test_an_export_tells_answer_and_reading(reviewer, some):
     assert events.earliest("id").detail == "6 predictions as json; all"
 
 
-def test_several_are_read_at_once(reviewer, make, bob):
+def test_several_are_read_at_once_after_a_page_that_asks(reviewer, make, ada):
     chosen = [make("one"), make("two"), make("dog", status="rejected")]
+    reviews.record(chosen[1], by=person(ada), reading="Pneumonia", note="left base")
     action = {"action": "read_as_normal", "_selected_action": [str(row.pk) for row in chosen]}
-    page = reviewer.post(LIST, action, follow=True).content.decode()
-    assert "2 readings recorded" in page
-    assert "1 picture was not analysed" in page
-    assert set(Review.objects.values_list("prediction", "reading", "blind")) == {
-        (row.pk, "Normal", False) for row in chosen[:2]
-    }
+    asked = reviewer.post(LIST, action)
+    said = " ".join(asked.content.decode().split())
+    assert asked.context["title"] == "Record 2 readings for good?"
+    assert "1 of them has a reading already" in said
+    assert "left base" in said
+    assert "1 picture was not analysed" in said
+    assert Review.objects.count() == 1, "nothing was recorded yet"
+
+    fields = re.findall(r'name="(_selected_action|action|post)"\s+value="([^"]*)"', said)
+    answer: dict = {name: [value for key, value in fields if key == name] for name, _value in fields}
+    assert "2 readings recorded" in reviewer.post(LIST, answer, follow=True).content.decode()
+    recorded = Review.objects.filter(reviewer__username="bob").values_list("prediction", "reading", "blind")
+    assert set(recorded) == {(row.pk, "Normal", False) for row in chosen[:2]}
+
+
+def test_refused_pictures_are_not_read_at_once(reviewer, make):
+    dog = make("dog", status="rejected")
+    action = {"action": "read_as_normal", "_selected_action": [str(dog.pk)]}
+    assert "1 picture was not analysed" in reviewer.post(LIST, action, follow=True).content.decode()
+    assert not Review.objects.exists()
+
+
+def test_no_more_are_read_at_once_than_a_form_can_ask_for(reviewer, make, monkeypatch):
+    monkeypatch.setattr("diagnosis.admin.predictions.MOST_AT_ONCE", 1)
+    chosen = {"_selected_action": [str(make(name).pk) for name in ("one", "two")]}
+    page = reviewer.post(LIST, {"action": "read_as_normal", **chosen}, follow=True).content.decode()
+    assert "At most 1 pictures are read at once, and you chose 2." in page
 
 
 def test_the_detail_page_tells_the_readings_and_is_logged(reviewer, some):
