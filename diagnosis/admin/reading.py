@@ -14,8 +14,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from diagnosis import access, agreement, audit, reviews
 from diagnosis.models import Prediction, Review
 
-_SKIPPED, _LAST = "review_skipped", "review_last"
-_MOST_SKIPPED = 500
+_SKIPPED, _LAST, _NOTES = "review_skipped", "review_last", "review_notes"
+_MOST_SKIPPED, _MOST_NOTES = 500, 50
 
 
 class ReadingForm(forms.ModelForm):
@@ -40,6 +40,20 @@ def _waiting(request: HttpRequest, person: access.Person) -> Any:
     return reviews.queue(person).exclude(pk__in=_skipped(request))
 
 
+def _keep_note(request: HttpRequest, pk: uuid.UUID, note: str) -> None:
+    """For when the picture is read again in this session; an empty one takes away what was kept."""
+    notes = {key: kept for key, kept in request.session.get(_NOTES, {}).items() if key != str(pk)}
+    if note.strip():
+        notes[str(pk)] = note[:2000]
+    request.session[_NOTES] = dict(list(notes.items())[-_MOST_NOTES:])
+
+
+def _last(request: HttpRequest, person: access.Person) -> str | None:
+    """The key of what was read last; None where nothing was, or it was deleted since."""
+    last = request.session.get(_LAST)
+    return last if last and access.visible_to(person).filter(pk=last).exists() else None
+
+
 @require_safe
 def next_one(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
     """To the prediction whose reading would help most, or a page that says that there is none left."""
@@ -58,22 +72,35 @@ def unskip(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
     return redirect("admin:diagnosis_prediction_review_next")
 
 
+def _leave(request: HttpRequest, pk: uuid.UUID, last: str | None) -> HttpResponse:
+    """Go on without a reading, or back to what was read last. What was noted so far waits at the picture."""
+    note = request.POST.get("note", "")
+    _keep_note(request, pk, note)
+    if note.strip():
+        messages.info(request, _("Your note on the picture that you left is kept until you come back to it."))
+    if "back" in request.POST:
+        return redirect("admin:diagnosis_prediction_review", last or pk)
+    skipped = [*(key for key in _skipped(request) if key != str(pk)), str(pk)]
+    request.session[_SKIPPED] = skipped[-_MOST_SKIPPED:]
+    return redirect("admin:diagnosis_prediction_review_next")
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 def read(request: HttpRequest, context: dict[str, Any], pk: uuid.UUID) -> HttpResponse:
     """Read one X-ray. The model's answer, its heatmap, the file's name and other readings show when asked for.
 
     The form's buttons tell what to do: `reading` records and goes on to the next, `show` shows
-    what is hidden and keeps the note, `skip` goes on without a reading.
+    what is hidden and keeps the note, `skip` goes on without a reading, `back` to what was read last.
     """
     person = _reviewer(request)
     prediction = get_object_or_404(access.visible_to(person).exclude(status=Prediction.Status.REJECTED), pk=pk)
+    last = _last(request, person)
+    if "skip" in request.POST or "back" in request.POST:
+        return _leave(request, pk, last)
     shown = "shown" in request.POST or "show" in request.POST
     recording = request.method == "POST" and "show" not in request.POST
-    form = ReadingForm(request.POST) if recording else ReadingForm(initial={"note": request.POST.get("note", "")})
-    if "skip" in request.POST:
-        skipped = [*(key for key in _skipped(request) if key != str(pk)), str(pk)]
-        request.session[_SKIPPED] = skipped[-_MOST_SKIPPED:]
-        return redirect("admin:diagnosis_prediction_review_next")
+    note = request.POST.get("note", request.session.get(_NOTES, {}).get(str(pk), ""))
+    form = ReadingForm(request.POST) if recording else ReadingForm(initial={"note": note})
     if form.is_valid():
         reviews.record(
             prediction,
@@ -83,6 +110,7 @@ def read(request: HttpRequest, context: dict[str, Any], pk: uuid.UUID) -> HttpRe
             blind=not shown,
         )
         request.session[_LAST] = str(pk)
+        _keep_note(request, pk, "")
         said = _("Recorded: %(reading)s.") % {"reading": Review.Reading(form.cleaned_data["reading"]).label}
         messages.success(request, said)
         return redirect("admin:diagnosis_prediction_review_next")
@@ -90,15 +118,13 @@ def read(request: HttpRequest, context: dict[str, Any], pk: uuid.UUID) -> HttpRe
         audit.record(person, audit.Action.VIEWED, [prediction], detail=f"{audit.RESULT}, while reviewing")
     own = prediction.reviews.filter(reviewer=person.user).first()
     queue = _waiting(request, person)
-    last = request.session.get(_LAST)
-    if last and not access.visible_to(person).filter(pk=last).exists():
-        last = None  # it was deleted since
     context |= {
         "title": _("Read an X-ray"),
         "prediction": prediction,
         "form": form,
         "readings": Review.Reading.choices,
         "shown": shown,
+        "blind": not shown,
         "own": own,
         "others": prediction.reviews.exclude(reviewer=person.user).select_related("reviewer") if shown else [],
         "unread": queue.filter(read_by_others=False).count(),

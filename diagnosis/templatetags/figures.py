@@ -23,6 +23,7 @@ def whole_percent(share: float) -> str:
     return f"{round(100 * share)}\N{NO-BREAK SPACE}%"
 
 
+@register.filter
 def probability(share: float) -> str:
     """A probability as `percent`; rounding must not claim a certainty of 0 or 100 %."""
     if share >= 0.9995:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
 from playwright.sync_api import Browser, Page, Route, expect
 
 from diagnosis.models import Prediction, Review
@@ -222,19 +223,26 @@ def test_the_worklist_works_without_javascript(browser: Browser, live_server, fi
     expect(page.get_by_role("heading", name="No result matches")).to_be_visible()
 
 
-def test_a_reviewer_works_through_the_queue_by_keyboard(quiet_page: Page, live_server, client, bob, xray):
-    page = quiet_page
+@pytest.fixture
+def queue(quiet_page: Page, live_server, client, bob, xray) -> Page:
+    """Bob is about to read three pictures; the last that was sent comes first."""
     for seed, name in enumerate(("first.jpg", "second.jpg", "third.jpg")):
-        client.post("/predict", {"file": SimpleUploadedFile(name, xray(seed=seed, opacity=seed % 2))})
-    page.goto(f"{live_server.url}/admin/diagnosis/prediction/review/")
-    page.get_by_label("Username").fill("bob")
-    page.get_by_label("Password").fill("secret of bob")
-    page.keyboard.press("Enter")
-    page.wait_for_url(re.compile("/review/$"))
+        picture = xray(seed=seed, opacity=seed % 2, size=(224, 200))
+        Client().post("/predict", {"file": SimpleUploadedFile(name, picture)})
+    client.force_login(bob)
+    cookie = client.cookies["sessionid"].value
+    quiet_page.context.add_cookies([{"name": "sessionid", "value": cookie, "url": live_server.url}])
+    quiet_page.goto(f"{live_server.url}/admin/diagnosis/prediction/review/")
+    return quiet_page
+
+
+def test_a_reviewer_works_through_the_queue_by_keyboard(queue: Page):
+    page = queue
     page.wait_for_function(ALL_IMAGES_LOADED)
     expect(page.locator("#heatmap")).to_have_count(0)
 
     def press(key: str) -> None:
+        expect(page.get_by_role("button", name="Unreadable")).to_be_enabled()  # the picture is there
         page.keyboard.press(key)
         page.wait_for_load_state()
 
@@ -244,9 +252,10 @@ def test_a_reviewer_works_through_the_queue_by_keyboard(quiet_page: Page, live_s
     press("n")
     expect(page.get_by_text("Recorded: Normal.")).to_be_visible()
     press("h")
-    expect(page.locator("#heatmap")).to_be_visible()
-    page.keyboard.press("h")
-    expect(page.locator("#heatmap")).to_be_hidden()
+    heatmap = page.locator(".viewer__canvas--heatmap").first
+    expect(heatmap).to_be_visible()
+    press("h")
+    expect(heatmap).to_be_hidden()
     press("p")
     expect(page.get_by_text("Recorded: Pneumonia.")).to_be_visible()
     press("b")
@@ -264,6 +273,56 @@ def test_a_reviewer_works_through_the_queue_by_keyboard(quiet_page: Page, live_s
     assert Review.objects.earliest("id").note == "Pneumonia? No, upper lobes normal"
 
 
+@pytest.mark.parametrize("width", [375, 820, 1440])
+def test_no_button_moves_from_one_reading_to_the_next(queue: Page, width):
+    queue.set_viewport_size({"width": width, "height": 900})
+
+    def places() -> list:
+        buttons = queue.locator("#review").get_by_role("button")
+        expect(queue.get_by_role("button", name="Unreadable")).to_be_enabled()
+        assert queue.evaluate("document.documentElement.scrollWidth") <= width
+        return [button.bounding_box() for button in buttons.all()]
+
+    before = places()
+    queue.get_by_role("button", name="Unreadable").click()
+    expect(queue.get_by_text("Recorded: Unreadable.")).to_be_visible()
+    assert places() == before
+
+
+def test_a_click_meant_for_the_picture_before_reads_nothing(queue: Page):
+    unreadable = queue.get_by_role("button", name="Unreadable")
+    expect(unreadable).to_be_enabled()
+    queue.route("**/xray", lambda route: None)  # the next picture is long in coming
+    unreadable.dblclick()
+    expect(queue.get_by_text("Recorded: Unreadable.")).to_be_visible()
+    expect(unreadable).to_be_disabled()
+    queue.keyboard.press("u")
+    queue.unroute_all(behavior="ignoreErrors")
+    queue.reload()
+    expect(unreadable).to_be_enabled()
+    assert Review.objects.count() == 1
+
+
+def test_the_viewer_helps_to_read_and_tells_nothing_of_the_answer(queue: Page):
+    queue.wait_for_selector(".viewer--live")
+    scale = "document.querySelector('.viewer__canvas').getContext('2d').getTransform().a"
+    whole = queue.evaluate(scale)
+    assert whole > 2, "a small picture is scaled up"
+    queue.keyboard.press("+")  # with the focus nowhere
+    queue.wait_for_function(f"{scale} > {whole}")
+    queue.keyboard.press("i")
+    expect(queue.get_by_role("button", name="Invert")).to_have_attribute("aria-pressed", "true")
+    queue.keyboard.press("?")
+    expect(queue.get_by_role("dialog", name="Keys")).not_to_contain_text("heatmap")
+    queue.keyboard.press("Escape")
+    assert "third" not in queue.content()
+    expect(queue.get_by_role("button", name="X-ray beside heatmap")).to_have_count(0)
+    queue.locator("#stage").click()
+    queue.keyboard.press("s")  # means to skip also inside the viewer
+    expect(queue.get_by_role("button", name="Invert")).to_have_attribute("aria-pressed", "false")
+    assert not Review.objects.exists()
+
+
 @pytest.mark.parametrize(
     ("key", "code", "reading"), [("ى", "KeyN", "Normal"), ("ح", "KeyP", "Pneumonia"), ("N", "KeyN", "Normal")]
 )
@@ -274,6 +333,7 @@ def test_a_reviewer_reads_with_any_keyboard(quiet_page: Page, live_server, clien
     cookie = client.cookies["sessionid"].value
     page.context.add_cookies([{"name": "sessionid", "value": cookie, "url": live_server.url}])
     page.goto(f"{live_server.url}/admin/diagnosis/prediction/review/")
+    expect(page.get_by_role("button", name="Unreadable")).to_be_enabled()
     page.dispatch_event("body", "keydown", {"key": key, "code": code, "bubbles": True, "cancelable": True})
     expect(page.get_by_text(f"Recorded: {reading}.")).to_be_visible()
     assert Review.objects.get().reading == reading

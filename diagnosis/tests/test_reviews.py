@@ -163,6 +163,20 @@ def test_what_is_skipped_waits_until_asked_for(reviewer, make):
     assert reviewer.get(QUEUE).url == f"{LIST}{prediction.pk}/review/"
 
 
+def test_a_note_waits_at_the_picture_that_was_left_without_a_reading(reviewer, make):
+    second, first = make("second", age=1), make("first")
+    reviewer.post(f"{LIST}{second.pk}/review/", {"reading": "Normal"})
+    back = reviewer.post(f"{LIST}{first.pk}/review/", {"back": "1", "note": "left base?"})
+    assert back.url == f"{LIST}{second.pk}/review/"
+    assert "Your note on the picture that you left is kept" in reviewer.get(back.url).content.decode()
+    assert "left base?" in reviewer.get(QUEUE, follow=True).content.decode()
+    reviewer.post(f"{LIST}{first.pk}/review/", {"skip": "1", "note": "left base!"})
+    reviewer.post(f"{QUEUE}unskip")
+    assert "left base!" in reviewer.get(QUEUE, follow=True).content.decode()
+    reviewer.post(f"{LIST}{first.pk}/review/", {"reading": "Pneumonia", "note": "left base"})
+    assert "left base" not in reviewer.get(f"{LIST}{first.pk}/review/").content.decode()
+
+
 def test_what_is_skipped_counts_once_and_not_when_it_was_read_or_deleted(reviewer, make):
     hard, read, deleted = make("hard"), make("read"), make("deleted")
     for prediction in (hard, hard, read, deleted):
@@ -179,7 +193,7 @@ def test_the_way_back_to_the_last_is_offered_while_that_exists(reviewer, make):
     last, following = make("last"), make("following")
 
     def offered() -> bool:
-        return f"{LIST}{last.pk}/review/" in reviewer.get(f"{LIST}{following.pk}/review/").content.decode()
+        return reviewer.post(f"{LIST}{following.pk}/review/", {"back": "1"}).url == f"{LIST}{last.pk}/review/"
 
     assert not offered()
     reviewer.post(f"{LIST}{last.pk}/review/", {"reading": "Normal"})

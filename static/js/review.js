@@ -1,35 +1,53 @@
-/* One key for each control that names one in `data-key`; in the note, keys write text, and Escape leaves it. */
+/* The page where people read: the viewer, and one key for each control that names one in `data-key`. In the note, keys
+   write text, and Escape leaves it. */
 
 import { pressed } from "./keys.js";
 
+const GLANCE = 400; // ms that a picture must have been seen: what comes sooner was meant for the one before
+
+const form = document.getElementById("review");
+const stage = document.getElementById("stage");
+const readings = form.querySelectorAll("[name=reading]");
 const controls = new Map();
-for (const control of document.querySelectorAll("[data-key]")) controls.set(control.dataset.key, control);
+for (const control of form.querySelectorAll("[data-key]")) controls.set(control.dataset.key, control);
 
-document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-  if (event.target.matches("textarea, input, select")) {
-    if (event.key === "Escape") event.target.blur();
-    return;
-  }
-  const control = controls.get(pressed(event).toLowerCase());
-  if (!control) return;
-  event.preventDefault();
-  if (control.matches("textarea")) control.focus();
-  else control.click();
-});
-
-for (const button of document.querySelectorAll("[data-toggles]")) {
-  const toggled = document.getElementById(button.dataset.toggles);
-  button.addEventListener("click", () => {
-    toggled.hidden = !toggled.hidden;
-  });
-}
+// Capturing, so that a key that stands on a button means that one also where the viewer has it for something else.
+document.addEventListener(
+  "keydown",
+  (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("dialog")) return;
+    if (event.target.matches("textarea, select")) {
+      if (event.key === "Escape") event.target.blur();
+      return;
+    }
+    const control = controls.get(pressed(event).toLowerCase());
+    if (control) {
+      event.preventDefault();
+      event.stopPropagation();
+      if (event.repeat) return;
+      if (control.matches("textarea")) control.focus();
+      else control.click();
+    } else if (event.key.length === 1 && !stage.parentElement.contains(event.target)) {
+      // The viewer's own keys mean it from anywhere. Arrows scroll the page while the focus is not in the viewer.
+      if (!stage.dispatchEvent(new KeyboardEvent("keydown", event))) event.preventDefault();
+    }
+  },
+  { capture: true },
+);
 
 // A second press while the answer is on its way would record a second reading.
-document.getElementById("review").addEventListener("submit", (event) => {
-  if (event.target.dataset.sent) event.preventDefault();
-  event.target.dataset.sent = "yes";
+form.addEventListener("submit", (event) => {
+  if (form.dataset.sent) event.preventDefault();
+  form.dataset.sent = "yes";
 });
 window.addEventListener("pageshow", () => {
-  delete document.getElementById("review").dataset.sent;
+  delete form.dataset.sent;
 });
+
+// And one that comes before the next picture is there would record a reading of what nobody has seen.
+for (const button of readings) button.disabled = true;
+import("./viewer/page.js").finally(() =>
+  setTimeout(() => {
+    for (const button of readings) button.disabled = false;
+  }, GLANCE),
+);
