@@ -9,7 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from playwright.sync_api import Browser, Page, Route, expect
 
-from diagnosis.models import Prediction, Review
+from diagnosis.models import Prediction, Review, Upload
 from diagnosis.tests.test_listing import make
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -337,6 +337,30 @@ def test_a_reviewer_reads_with_any_keyboard(quiet_page: Page, live_server, clien
     page.dispatch_event("body", "keydown", {"key": key, "code": code, "bubbles": True, "cancelable": True})
     expect(page.get_by_text(f"Recorded: {reading}.")).to_be_visible()
     assert Review.objects.get().reading == reading
+
+
+@pytest.mark.parametrize("width", [375, 820, 1100, 1440])
+def test_long_file_names_leave_the_lists_of_the_admin_their_columns(queue: Page, live_server, width):
+    Upload.objects.filter(original_name="first.jpg").update(original_name="1.2.840." + "9" * 140 + ".dcm")
+    Upload.objects.filter(original_name="second.jpg").update(original_name="person1227_virus_2078.jpeg")
+    queue.set_viewport_size({"width": width, "height": 900})
+    lists = f"{live_server.url}/admin/diagnosis/prediction/"
+    queue.goto(lists)
+    results = queue.locator(".results").evaluate("results => [results.clientWidth, results.scrollWidth]")
+    name = queue.locator("tbody .field-file_name").first.bounding_box()
+    assert name
+    assert 90 < name["width"] < 300
+    if width == 1440:
+        assert results[0] == results[1], "every column is seen"
+    if width > 800:
+        assert results[0] > 500, "the list has more room than what stands beside it"
+    queue.goto(f"{lists}review/")
+    expect(queue.get_by_role("button", name="Unreadable")).to_be_enabled()
+    queue.keyboard.press("n")
+    expect(queue.get_by_text("Recorded: Normal.")).to_be_visible()
+    for address in ("", "agreement/?readings=all"):
+        queue.goto(lists + address)
+        assert queue.evaluate("document.documentElement.scrollWidth") <= width
 
 
 @pytest.mark.parametrize("width", [360, 768, 1440])
