@@ -2,17 +2,32 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
-from django.db.models import QuerySet
+from django.db.models import ManyToManyField, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from diagnosis.templatetags import words
 
 admin.site.unregister(get_user_model())
+
+
+class Role(admin.RelatedFieldListFilter):
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.title = _("role")
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [(key, words.named(str(name))) for key, name in super().field_choices(field, request, model_admin)]
+
+
+class Roles(forms.ModelMultipleChoiceField):
+    def label_from_instance(self, obj: Any) -> str:
+        return words.named(obj.name)
 
 
 @admin.register(get_user_model())
@@ -23,7 +38,7 @@ class AccountAdmin(UserAdmin):
     """
 
     list_display = ["username", "email", "role", "is_active", "last_login"]
-    list_filter = ["groups", "is_active"]
+    list_filter = [("groups", Role), "is_active"]
     list_select_related = False
     fieldsets = [
         (None, {"fields": ["username", "password"]}),
@@ -32,6 +47,7 @@ class AccountAdmin(UserAdmin):
         (_("Dates"), {"fields": ["last_login", "date_joined"]}),
     ]
     readonly_fields = ["last_login", "date_joined"]
+    formfield_overrides = {ManyToManyField: {"form_class": Roles}}
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         fieldsets = super().get_fieldsets(request, obj)

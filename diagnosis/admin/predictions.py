@@ -64,7 +64,7 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
     export_form_class = ExportForm
     fieldsets = [
         (None, {"fields": ["pictures", "answer", "percent", "in_words", "status", "picture_hints", "readings"]}),
-        (_("Model"), {"fields": ["model_version", "operating_point", "threshold", "chest_xray_score", "duration"]}),
+        (_("Model"), {"fields": ["model_version", "decided_at", "least", "score", "duration"]}),
         (_("Upload"), {"fields": ["file_name", "owner", "pixels", "bytes", "sha256", "created", "id"]}),
     ]
 
@@ -243,12 +243,24 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
     def percent(self, prediction: Prediction) -> str:
         if prediction.probability is None:
             return ""
-        figure = figures.percent(prediction.probability)
+        figure = figures.probability(prediction.probability)
         return _("%(figure)s, uncertain") % {"figure": figure} if prediction.uncertain else figure
 
     @admin.display(description=_("certainty"))
     def in_words(self, prediction: Prediction) -> str:
         return prediction.certainty
+
+    @admin.display(description=_("operating point"))
+    def decided_at(self, prediction: Prediction) -> str:
+        return prediction.decided_at.title
+
+    @admin.display(description=_("threshold"))
+    def least(self, prediction: Prediction) -> str:
+        return figures.percent(prediction.threshold)
+
+    @admin.display(description=_("chest X-ray score"))
+    def score(self, prediction: Prediction) -> str:
+        return "" if prediction.chest_xray_score is None else figures.probability(prediction.chest_xray_score)
 
     @admin.display(description=_("created"), ordering="created")
     def when(self, prediction: Prediction) -> str:

@@ -10,6 +10,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from diagnosis.models import AuditEvent, Review
+from diagnosis.templatetags import words
 
 
 class RecordAdmin(admin.ModelAdmin):
@@ -49,8 +50,12 @@ class ReviewAdmin(RecordAdmin):
 
 @admin.register(AuditEvent)
 class AuditEventAdmin(RecordAdmin):
-    list_display = ["created", "actor", "action", "prediction", "detail"]
+    list_display = ["created", "actor", "action", "prediction", "told"]
     list_filter = ["action", "created"]
     search_fields = ["=actor", "=prediction"]
     search_help_text = _("A user's name, or the identifier of a prediction")
     date_hierarchy = "created"
+
+    @admin.display(description=_("detail"))
+    def told(self, event: AuditEvent) -> str:
+        return words.logged(event.detail)

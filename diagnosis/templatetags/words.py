@@ -14,10 +14,17 @@ def named(name: str) -> str:
     return gettext(words) if words else ""
 
 
+def logged(detail: str) -> str:
+    """What the log tells of an event, part by part; as it was written where that is none of those below."""
+    return ", ".join(gettext(part) if part else "" for part in detail.split(", "))
+
+
 # Here only so that translators find them. Operating points, roles and sets of pictures:
 _("balanced"), _("screening")
 _("uploader"), _("reviewer"), _("administrator")
 _("test"), _("validation"), _("other chest X-rays")
+# what was looked at, as the log tells,
+_("result"), _("picture"), _("heatmap"), _("report"), _("compared"), _("while reviewing")
 # what was done to pictures,
 _("contrast x 0.6"), _("contrast x 1.5"), _("gamma 0.6"), _("gamma 1.7"), _("brightness - 40"), _("brightness + 40")
 _("blur"), _("noise"), _("JPEG 30"), _("black border"), _("white border"), _("phone photo"), _("crop 10 %")
@@ -25,6 +32,14 @@ _("rotation 7°"), _("inverted")
 # kinds of pictures that the gate refuses,
 _("document receipt"), _("mri brain"), _("photo"), _("photo or texture"), _("screenshot or graphic"), _("synthetic")
 _("xray dental panoramic"), _("xray hand")
+# what Django and import-export say in the admin and have no Arabic for,
+_("This exporter will export the following fields: "), _("Reset password"), _("Set password")
+_("Password-based authentication"), _("Enabled"), _("Disabled")
+_(
+    "Whether the user will be able to authenticate using a password or not. If disabled, they may still be able to "
+    "authenticate using other backends, such as Single Sign-On or LDAP."
+)
+_("Raw passwords are not stored, so there is no way to see the user’s password.")  # noqa: RUF001
 # and what the released model's card says.
 _(
     "Education and research. Not for clinical use without validation. Frontal chest X-rays; learned from children "

@@ -1,6 +1,7 @@
 """The admin: everything to see, nothing to alter."""
 
 import importlib
+import re
 
 import pytest
 from django.apps import apps
@@ -133,6 +134,35 @@ def test_file_names_that_the_history_kept_before_are_forgotten(ada):
         )
     migration.forget_file_names(apps, None)
     assert set(LogEntry.objects.values_list("object_repr", flat=True)) == {"", "User"}
+
+
+@pytest.mark.parametrize(("probability", "told"), [(0.99996, "over 99.9"), (0.00001, "under 0.1")])
+def test_rounding_claims_no_certainty(staff, predictions, probability, told):
+    label = "Pneumonia" if probability > 0.5 else "Normal"
+    figures = {"threshold": 0.38691234, "chest_xray_score": 0.99991770814}
+    Prediction.objects.update(probability=probability, label=label, **figures)
+    address = f"{LIST}{predictions[0].pk}/"
+    shown = staff.post(f"{address}review/", {"show": "1"})
+    for page in (staff.get(LIST), staff.get(f"{address}change/"), shown):
+        assert f"{told}\N{NO-BREAK SPACE}%" in page.content.decode()
+    page = staff.get(f"{address}change/").content.decode()
+    assert "38.7\N{NO-BREAK SPACE}%" in page
+    assert not [figure for figure in ("0.9999", "0.3869", "100.0") if figure in page]
+
+
+def test_what_code_keeps_in_english_is_told_in_the_readers_language(client, ada, predictions):
+    client.force_login(ada)
+    client.cookies["django_language"] = "ar"
+    client.get(f"/predictions/{predictions[0].pk}/heatmap.png")
+
+    def told(address: str) -> str:
+        return client.get(f"/admin/{address}").content.decode()
+
+    assert "متوازن" in told(f"diagnosis/prediction/{predictions[0].pk}/change/")
+    assert "الخريطة الحرارية" in told("diagnosis/auditevent/")
+    for page in (told("auth/user/"), told(f"auth/user/{ada.pk}/change/")):
+        assert all(role in page for role in ("مُرسِل", "مدير"))
+        assert not re.search(r">\s*(uploader|reviewer|administrator)\s*<", page)
 
 
 def test_others_do_not_get_in(client, alice, predictions):
