@@ -6,7 +6,7 @@
         pneumonia_cnn.h5        the network as trained (Keras)
         pneumonia_cnn.tflite    the same network for serving (LiteRT)
         model_card.json         what the code and the reader need to know of it
-        report/                 plots, tables and scores of evaluation
+        report/                 each picture's score, by set of pictures, and in folders plots, tables, a card to read
       promotions.jsonl          every change of `current`, see evaluation/promotion.py
 
 Reading checks everything that can be checked without running the network; the
@@ -15,6 +15,7 @@ golden pictures are run by classifier.py.
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ class Golden:
     opacity: float
     seed: int
     probability: float
+    blur: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Gate:
     """What keeps out pictures that are no frontal chest X-ray.
 
     threshold: of the chest X-ray score, 0..1; below it a picture is refused. measured: counts
-    on pictures that fitting did not see, for people to read.
+    on pictures that fitting did not see, for people to read; on `validation` the threshold was set.
     """
 
     threshold: float
@@ -110,6 +112,7 @@ def parse_card(text: str) -> ModelCard:
         )
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"a field is missing, unknown or of the wrong kind: {error}") from error
+    _check_kinds(card)
     if card.labels != LABELS:
         raise ValueError(f"labels are {card.labels}, expected {LABELS}")
     if card.default_operating_point not in card.operating_points:
@@ -124,6 +127,46 @@ def parse_card(text: str) -> ModelCard:
     if set(card.files) != {KERAS_FILE, SERVING_FILE}:
         raise ValueError(f"files must be {KERAS_FILE} and {SERVING_FILE}")
     return card
+
+
+_KINDS: dict[str, type] = {
+    "version": str,
+    "created": str,
+    "input_size": int,
+    "default_operating_point": str,
+    "files": dict,
+    "training": dict,
+    "data": dict,
+    "intended_use": str,
+    "metrics": dict,
+}
+
+
+def _check_kinds(card: ModelCard) -> None:
+    """Raises ValueError for a field of another kind than code takes it for."""
+    for name, kind in _KINDS.items():
+        if not isinstance(value := getattr(card, name), kind):
+            raise ValueError(f"{name} is {value!r}")
+    for name, point in card.operating_points.items():
+        _check_number(f"threshold of {name!r}", point.threshold)
+    for golden in card.golden:
+        for name, number in asdict(golden).items():
+            _check_number(f"{name} of a golden picture", number)
+        if not isinstance(golden.seed, int) or golden.seed < 0 or not 0 <= golden.blur <= 1:
+            raise ValueError("a golden picture cannot be drawn")
+    if card.gate:
+        _check_number("threshold of the gate", card.gate.threshold)
+        if not isinstance(card.gate.measured, dict) or not {"accepted", "refused"} <= set(card.gate.measured):
+            raise ValueError("what was measured of the gate is not told")
+    for name, figures in card.metrics.items():
+        points = figures.get("operating_points") if isinstance(figures, dict) else None
+        if not isinstance(points, dict) or not all(isinstance(at, dict) for at in points.values()):
+            raise ValueError(f"metrics of {name!r} have no figures by operating point")
+
+
+def _check_number(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"{name} is {value!r}, must be a number")
 
 
 def current(root: Path = TRAINED) -> Path:
@@ -173,7 +216,11 @@ def make_current(folder: Path) -> None:
 
 
 def next_version(root: Path, year: int, month: int) -> str:
-    """The version after the month's latest: 2026.11-1, 2026.11-2, … A number that was given once is not given again."""
+    """The version after the month's latest that is there: 2026.11-1, 2026.11-2, …
+
+    Those before it are never given again. The latest is, if its folder was deleted: predictions of both then bear one
+    version, so delete it only where it never served.
+    """
     month_of = f"{year}.{month:02}-"
     names = [path.name.removeprefix(month_of) for path in root.glob(f"{month_of}*")]
     return f"{month_of}{max((int(name) for name in names if name.isdecimal()), default=0) + 1}"

@@ -6,14 +6,15 @@ collar bones and grain, and on request a patch of consolidation.
 """
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 
-def draw(width: int = 640, height: int = 560, *, opacity: float = 0.0, seed: int = 0) -> Image.Image:
+def draw(width: int = 640, height: int = 560, *, opacity: float = 0.0, seed: int = 0, blur: float = 0.0) -> Image.Image:
     """A phantom of `width` x `height` pixels, Pillow mode "L".
 
     opacity: 0..1, how white a patch in the right lower lung is drawn; 0 draws a clear chest.
-    seed: moves the anatomy and the grain a little, so that pictures differ.
+    seed: moves the anatomy and the grain a little, so that pictures differ. blur: deviation of a Gaussian
+    blur, as a share of the longer side; a tenth leaves but haze of a chest.
     """
     jitter = [((seed * 7919 + k * 104729) % 1000) / 1000 - 0.5 if seed else 0.0 for k in range(4)]
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
@@ -50,4 +51,5 @@ def draw(width: int = 640, height: int = 560, *, opacity: float = 0.0, seed: int
         texture = 0.85 + 0.15 * np.sin(x * 37 + 3 * np.sin(y * 23)) * np.sin(y * 41)
         picture += 125 * opacity * patch * texture * lungs
     picture += np.random.Generator(np.random.PCG64(seed)).integers(-5, 6, size=picture.shape)
-    return Image.fromarray(np.clip(np.rint(picture), 0, 255).astype(np.uint8), mode="L")
+    drawn = Image.fromarray(np.clip(np.rint(picture), 0, 255).astype(np.uint8), mode="L")
+    return drawn.filter(ImageFilter.GaussianBlur(blur * max(width, height))) if blur else drawn

@@ -130,6 +130,41 @@ def change_golden_answer(folder: Path) -> None:
     )
 
 
+def give_another_golden_answer_near_zero(folder: Path) -> None:
+    golden = json.loads((folder / bundle.CARD_FILE).read_text())["golden"]
+    edit_card(folder, golden=[{**golden[0], "probability": 0.006}, *golden[1:]])
+
+
+WRONG_KINDS: list[dict] = [
+    {"operating_points": {"balanced": {"threshold": "0.4", "chosen": ""}}},
+    {"operating_points": {"balanced": {"threshold": float("nan"), "chosen": ""}}},
+    {"files": None},
+    {"metrics": None},
+    {"metrics": {"test": None}},
+    {"metrics": {"test": {"operating_points": {"balanced": 1}}}},
+    {"golden": [{"opacity": 0.0, "seed": 0, "probability": "x"}]},
+    {"golden": [{"opacity": 0.0, "seed": -1, "probability": 0.5}]},
+    {"gate": {"threshold": True, "measured": {"accepted": {}, "refused": {}}}},
+    {"gate": {"threshold": 0.5, "measured": None}},
+    {"input_size": "160"},
+    {"default_operating_point": []},
+]
+
+
+@pytest.mark.parametrize("changes", WRONG_KINDS, ids=str)
+def test_a_field_of_the_wrong_kind_is_a_damaged_card(copied, changes):
+    edit_card(copied, **changes)
+    with pytest.raises(bundle.BundleError, match="damaged"):
+        Classifier(copied)
+
+
+@pytest.mark.parametrize("version", ["2026.11-3", "2026.11-7"])
+def test_golden_pictures_lie_on_both_sides_of_the_threshold(version):
+    card = bundle.read(bundle.TRAINED / version)
+    below, above = (golden.probability for golden in card.golden)
+    assert below < card.operating_points[card.default_operating_point].threshold < above
+
+
 @pytest.mark.parametrize(
     "harm",
     [
@@ -140,6 +175,7 @@ def change_golden_answer(folder: Path) -> None:
         reverse_labels,
         make_threshold_nonsense,
         change_golden_answer,
+        give_another_golden_answer_near_zero,
     ],
 )
 def test_a_harmed_bundle_is_refused_with_the_command_that_mends_it(copied, harm):
@@ -157,7 +193,7 @@ def test_versions_count_up(tmp_path):
     assert bundle.next_version(tmp_path, 2026, 3) == "2026.03-1"
     (tmp_path / "2026.03-1").mkdir()
     assert bundle.next_version(tmp_path, 2026, 3) == "2026.03-2"
-    # Earlier ones may have been deleted; predictions still name them.
+    # Earlier ones may have been deleted; predictions still name them, and so they are not given again.
     (tmp_path / "2026.03-10").mkdir()
     (tmp_path / "2026.03-draft").mkdir()
     assert bundle.next_version(tmp_path, 2026, 3) == "2026.03-11"
