@@ -64,6 +64,7 @@ __all__ = [
     "limits",
     "load",
     "measured",
+    "measured_on",
     "model_card",
     "model_version",
     "models",
@@ -101,6 +102,8 @@ CLASS_FOLDERS = dict(zip(LABELS, dataset.CLASSES, strict=True))
 """Where training looks for the pictures of each label."""
 NOT_A_CHEST_XRAY = gettext_lazy("This does not look like a frontal chest X-ray, so it was not analysed.")
 FEWEST_SCORES = drift.FEWEST
+MEASURED_ON = ("test", "validation")
+"""Sets of pictures whose figures people are shown, the one that says most first."""
 HTTP_STATUS = {"unsupported_format": 415, "too_large": 413, "unreadable": 422}
 """How a page or the API answers to each code of PictureError."""
 
@@ -151,8 +154,14 @@ def _served_folder() -> Path:
 
 
 def _folder_of(name: str) -> Path:
-    """The folder of a bundle by its version, or by its path."""
-    return next((folder for folder in _bundles() if folder.name == name), Path(name))
+    """The folder of a bundle by its version, or by its path. Raises BundleError."""
+    folder = next((folder for folder in _bundles() if folder.name == name), Path(name))
+    if not folder.is_dir():
+        raise ml_model.BundleError(
+            f"There is no model {name!r} in {_root()}, nor a folder of that name. "
+            "`python manage.py list_models` tells which there are, `python manage.py train_model DATA_DIR` makes one."
+        )
+    return folder
 
 
 def _bundles() -> list[Path]:
@@ -255,10 +264,17 @@ def model_card() -> bundle.ModelCard | None:
     return serving.card if serving else None
 
 
+def measured_on(card: bundle.ModelCard) -> str:
+    """The set of pictures whose figures speak for a model; empty where nobody has measured it."""
+    return next((name for name in MEASURED_ON if name in card.metrics), "")
+
+
 def report_plots() -> dict[str, Path]:
-    """The plots in the report of the model that answers, by name; none where it was not measured."""
+    """The plots of the model that answers, by name, of the pictures `measured_on`; none where it was not measured."""
     serving = _serving()
-    return {path.stem: path for path in sorted((serving.folder / "report").glob("*.svg"))} if serving else {}
+    if serving is None or not (name := measured_on(serving.card)):
+        return {}
+    return {path.stem: path for path in sorted((serving.folder / "report" / name).glob("*.svg"))}
 
 
 def refusal(error: PictureError) -> str:
@@ -289,7 +305,7 @@ def measured(version: str, operating_point: str) -> dict[str, Any] | None:
     `value`, `low` and `high` of the 95 % interval, 0..1. None where nobody has measured it.
     """
     metrics = _metrics(version)
-    for name in ("test", "validation"):
+    for name in MEASURED_ON:
         if figures := metrics.get(name, {}).get("operating_points", {}).get(operating_point):
             return {"on": name, "sensitivity": figures["sensitivity"], "specificity": figures["specificity"]}
     return None
@@ -371,6 +387,8 @@ def train(
     dataset.labelled_files(data_dir / "train")  # told at once, not after TensorFlow's seconds
     if extra:
         dataset.extra_files(extra, data_dir)
+    for folder in filter(None, (other_pictures, other_chests)):
+        dataset.some_picture(folder)
     opened = _open(lambda: _folder_of(teacher)) if teacher else None
     from ml_model.training import distillation, pipeline
 
@@ -386,7 +404,10 @@ def train(
         progress=_progress("reading pictures"),
         verbose=verbose,
     )
-    return folder, folder == bundle.current(root)
+    try:
+        return folder, folder == bundle.current(root)
+    except ml_model.BundleError:
+        return folder, False
 
 
 def import_model(path: Path, *, root: Path | None = None, name: str | None = None, **options: Any) -> Path:
@@ -449,7 +470,11 @@ def compare_with_validation(
 
     Raises NoReference, Unavailable.
     """
-    reference = drift.read(classifier().folder)
+    serving = classifier()
+    try:
+        reference = drift.read(serving.folder)
+    except ml_model.BundleError as error:  # it went on answering when its folder was removed or harmed
+        raise NoReference(drift.MISSING, serving.version) from error
     gate = reference.chest_xray_scores
     return (
         drift.compare(reference.probabilities, np.array(probabilities, float)),
@@ -460,8 +485,8 @@ def compare_with_validation(
 def share_ill_in_validation() -> float | None:
     """How many of its validation pictures show pneumonia, 0..1; None where the card does not tell."""
     card = model_card()
-    figures = card.metrics.get("validation") if card else None
-    return figures["pneumonia"] / figures["pictures"] if figures else None
+    counted = card.data.get("validation") if card else None
+    return counted["pneumonia"] / (counted["normal"] + counted["pneumonia"]) if counted else None
 
 
 def promote(version: str) -> "Promotion":

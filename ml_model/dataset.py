@@ -7,8 +7,9 @@ writes them, come from a folder of their own: {NORMAL,PNEUMONIA}/picture files a
 
 import csv
 import hashlib
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,13 @@ CLASSES = ("NORMAL", "PNEUMONIA")
 
 MANIFEST = "manifest.csv"
 
-_PATIENT = re.compile(r"(person|IM-)0*(\d+)")
+_PATIENT = re.compile(r"(person|IM-)0*(\d+)|(?<!\d)(\d{8})_\d{3}(?!\d)")
+_PUBLIC = (
+    re.compile(r"(NORMAL2-)?IM-\d{4}-\d{4}(-\d{4})?\.jpe?g", re.IGNORECASE),
+    re.compile(r"person\d+_(bacteria|virus)_\d+(_\d+)?\.jpe?g", re.IGNORECASE),
+)
+_PUBLIC_COUNTS = ([1341, 3875], [1349, 3883])
+"""Pictures of each class in the train split of the public set, without and with the 16 of the Kaggle copy's `val`."""
 
 
 class DataError(Exception):
@@ -76,10 +83,26 @@ def patient_of(file_name: str) -> str:
 
     `IM-0115-0001` and `NORMAL2-IM-0115-0001` are counted as one too: whether the two
     series share their numbering is not documented, and together they cannot leak.
+    `00001280_004` and `00001280_005`, as the NIH archive of adults names its pictures, are one.
     A name of another pattern is a patient of its own.
     """
     match = _PATIENT.search(file_name)
-    return f"{match[1]}{match[2]}" if match else file_name
+    return match[3] or f"{match[1]}{match[2]}" if match else file_name
+
+
+def is_public_train_split(files: Iterable[tuple[Path, int]]) -> bool:
+    """Whether labelled files are, by names and counts, those of the public set's train split."""
+    names: list[list[str]] = [[], []]
+    for path, label in files:
+        names[int(label)].append(path.name)
+    return [len(each) for each in names] in _PUBLIC_COUNTS and all(
+        pattern.fullmatch(name) for pattern, each in zip(_PUBLIC, names, strict=True) for name in each
+    )
+
+
+def printable(name: str) -> str:
+    """The name of a file or folder as text; what in it is no UTF-8, which Linux allows, becomes a question mark."""
+    return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def labelled_files(folder: Path) -> list[tuple[Path, int]]:
@@ -88,10 +111,14 @@ def labelled_files(folder: Path) -> list[tuple[Path, int]]:
     for label, name in enumerate(CLASSES):
         found = _pictures_in(folder / name)
         if not found:
-            raise DataError(
-                f"No pictures in {folder / name}. The data folder must hold {{train,test}}/{{NORMAL,PNEUMONIA}}; "
+            parts = [str(folder / part) for part in ("train", "test") if (folder / part / name).is_dir()]
+            helps = (
+                f"Name a part of it, {' or '.join(parts)}."
+                if parts
+                else "The data folder must hold {train,test}/{NORMAL,PNEUMONIA}; "
                 "the README tells where to get the public set."
             )
+            raise DataError(f"No pictures in {folder / name}. {helps}")
         files += [(path, label) for path in found]
     return files
 
@@ -130,8 +157,25 @@ def _manifest(path: Path) -> dict[str, str]:
         raise DataError(f"{path} is not what export_reviewed writes. Export the reviewed pictures again.") from error
 
 
+def some_picture(folder: Path) -> None:
+    """Raises DataError unless there is a readable picture in `folder` or below."""
+    for path in sorted(folder.rglob("*")):
+        try:
+            if path.is_file():
+                preprocessing.from_bytes(path.read_bytes(), 32)
+                return
+        except (images.PictureError, OSError):
+            continue
+    raise DataError(f"There are no pictures in {folder}.")
+
+
 def _pictures_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*") if path.is_file() and not path.name.startswith("."))
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read: {error.strerror}.") from error
 
 
 def load(folder: Path, size: int, *, progress: Callable[[int, int], None] | None = None) -> PictureSet:
@@ -178,7 +222,7 @@ def in_validation(patients: np.ndarray, share: float, seed: int) -> np.ndarray:
     """
 
     def drawn(patient: str) -> bool:
-        digest = hashlib.sha256(f"{seed}:{patient}".encode()).digest()
+        digest = hashlib.sha256(os.fsencode(f"{seed}:{patient}")).digest()
         return int.from_bytes(digest[:8], "big") / 2**64 < share
 
     verdict = {patient: drawn(patient) for patient in set(patients.tolist())}

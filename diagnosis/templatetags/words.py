@@ -45,5 +45,9 @@ _(
     "Education and research. Not for clinical use without validation. Frontal chest X-rays; learned from children "
     "of one to five years of one hospital, so figures hold for such pictures only."
 )
+_(
+    "Education and research. Not for clinical use without validation. Frontal chest X-rays; learned from people "
+    "of whom nothing is told here, so figures hold for pictures like those they were measured on only."
+)
 _("Chest X-Ray Images (Pneumonia), official train split")
 _("children of one to five years, Guangzhou Women and Children's Medical Center")

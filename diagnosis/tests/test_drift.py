@@ -94,6 +94,11 @@ def test_a_model_without_validation_scores_says_what_helps(served_elsewhere):
         assert "scores de validation" in drift.drift().missing
 
 
+def test_a_card_that_vanished_under_the_server_is_told(served_elsewhere):
+    (served_elsewhere / "model_card.json").unlink()
+    assert "no validation scores" in drift.drift().missing
+
+
 def test_validation_scores_refuses_a_folder_that_the_model_was_not_trained_from(served_elsewhere, tmp_path):
     with pytest.raises(CommandError, match="No pictures in"):
         call_command("validation_scores", str(tmp_path / "none"))

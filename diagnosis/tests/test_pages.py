@@ -1,7 +1,9 @@
 """The pages as a browser without JavaScript sees them."""
 
 import re
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -239,6 +241,19 @@ def test_the_model_page_tells_use_figures_and_limits(client):
 @pytest.mark.parametrize("name", ["nothing", "..%2fmodel_card", "model_card"])
 def test_only_plots_are_served(client, name):
     assert client.get(f"/model/{name}.svg").status_code == 404
+
+
+def test_plots_are_of_the_pictures_whose_figures_are_shown(client, settings, tmp_path):
+    folder = Path(shutil.copytree(inference.bundle.current(), tmp_path / "copy"))
+    (folder / "report" / "other").mkdir()
+    (folder / "report" / "other" / "another_plot.svg").write_text("<svg/>")
+    settings.MODEL_BUNDLE = str(folder)
+    inference.load()
+    assert inference.measured_on(inference.model_card()) == "test"
+    page = client.get("/model/").content.decode()
+    assert "roc_curve" in page
+    assert "another_plot" not in page
+    assert client.get("/model/another_plot.svg").status_code == 404
 
 
 def test_the_model_page_of_a_model_that_nobody_measured(client, monkeypatch):

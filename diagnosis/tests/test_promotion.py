@@ -1,6 +1,7 @@
 """Which model is served: changed only for one that is not worse, taken back at will, and no request is lost."""
 
 import contextlib
+import errno
 import io
 import itertools
 import json
@@ -163,6 +164,19 @@ def test_a_folder_that_cannot_be_written_is_told(models):
     refused(models, NEW, match="MODELS_DIR")
 
 
+@pytest.mark.parametrize("fails", [(os, "fsync"), (inference.bundle, "make_current")], ids=["log", "pointer"])
+def test_where_the_disk_is_full_nothing_is_changed_and_nothing_told(models, monkeypatch, fails):
+    promote(NEW)
+    log = (models / "promotions.jsonl").read_bytes()
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(*fails, full)
+    refused(models, "--back", match="No space left")
+    assert (models / "promotions.jsonl").read_bytes() == log
+
+
 def test_evaluate_model_measures_a_model_that_is_not_served(models, tmp_path, xray, settings):
     settings.VAR_DIR = tmp_path / "var"
     for number, label in enumerate(("NORMAL", "PNEUMONIA")):
@@ -174,8 +188,10 @@ def test_evaluate_model_measures_a_model_that_is_not_served(models, tmp_path, xr
     assert f"model {NEW}: 2 pictures" in out.getvalue()
     assert len((models / NEW / "report" / "test_scores.csv").read_text().splitlines()) == 3
     assert (models / OLD / "model_card.json").read_bytes() == before
-    with pytest.raises(CommandError, match="missing"):
+    with pytest.raises(CommandError, match="list_models"):
         call_command("evaluate_model", str(tmp_path / "test"), "--model", "nothing", stdout=out)
+    with pytest.raises(CommandError, match=r"Name a part of it, \S+test\."):
+        call_command("evaluate_model", str(tmp_path), "--model", NEW, stdout=out)
 
 
 # --- Servers that run meanwhile -----------------------------------------------------------

@@ -138,7 +138,7 @@ def model(request: HttpRequest) -> HttpResponse:
     available = inference.report_plots()
     context: dict[str, Any] = {
         "card": card,
-        "measured_on": next((name for name in ("test", "validation") if card and name in card.metrics), ""),
+        "measured_on": inference.measured_on(card) if card else "",
         "plots": [
             (name, PLOTS.get(name, name.replace("_", " ")))
             for name in dict.fromkeys([*PLOTS, *available])
@@ -152,10 +152,11 @@ def model(request: HttpRequest) -> HttpResponse:
         ]
     if card and context["measured_on"]:
         figures = context["figures"] = card.metrics[context["measured_on"]]
-        clean = figures["operating_points"][card.default_operating_point]["accuracy"]["value"]
-        context["shifts"] = [
-            {"name": name, **at, "change": at["accuracy"] - clean} for name, at in figures.get("shifts", {}).items()
-        ]
+        if point := figures["operating_points"].get(card.default_operating_point):
+            clean = point["accuracy"]["value"]
+            context["shifts"] = [
+                {"name": name, **at, "change": at["accuracy"] - clean} for name, at in figures.get("shifts", {}).items()
+            ]
     return render(request, "diagnosis/model.html", context, status=200 if card else 503)
 
 

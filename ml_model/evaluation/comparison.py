@@ -16,8 +16,9 @@ MARGINS = {"AUROC": 0.01, "balanced accuracy": 0.02, "share that passes the gate
 Without a margin nearly every equal network would be refused, since what is looked at is not the difference but
 its lower bound. On the official test split, with networks that err as differently as 2026.11-1 and 2026.11-3, the
 standard error of the difference is 0.005 for AUROC and 0.011 for balanced accuracy: with these margins an equal
-network passes about three times in five, and one that is worse by a margin once in twenty. 0.02 of balanced
-accuracy are nine healthy or sixteen ill children of that split.
+network passes about three times in five by each of the two, and 0.37 of the time by both; one that is worse by a
+margin passes by that figure once in twenty. 0.02 of balanced accuracy are nine healthy or sixteen ill children of
+that split.
 """
 
 

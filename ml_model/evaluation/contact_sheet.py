@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ml_model import heatmap, images
+from ml_model import dataset, heatmap, images
 from ml_model.classifier import Classifier
 
 TILE, CAPTION, COLUMNS = 200, 32, 3
@@ -33,8 +33,9 @@ def write(
         colours = heatmap.picture(output.activation_map, TILE).convert("RGBA")
         shown.paste(colours, mask=colours.getchannel("A").point(lambda alpha: alpha * 0.6))
         sheet.paste(shown, (left + TILE, top))
+        name = dataset.printable(files[index].name)
         said = f"is {'pneumonia' if labels[index] else 'normal'}, probability {probabilities[index]:.3f}"
-        pen.text((left + 4, top + TILE + 2), f"{files[index].name}\n{said}", fill="white", font_size=12)
+        pen.text((left + 4, top + TILE + 2), f"{name}\n{said}", fill="white", font_size=12)
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path, "JPEG", quality=85)
     return len(worst)

@@ -93,7 +93,8 @@ def read(folder: Path) -> Reference:
     except (OSError, KeyError, ValueError, csv.Error) as error:
         raise NoReference(DAMAGED, card.version) from error
     values = np.concatenate([probabilities, gate])
-    whole = len(rows) == card.metrics.get("validation", {}).get("pictures") and len(gate) in (0, len(rows))
+    counted = card.data.get("validation", {})
+    whole = len(rows) == counted.get("normal", 0) + counted.get("pneumonia", 0) and len(gate) in (0, len(rows))
     if not whole or not np.all((values >= 0) & (values <= 1)):
         raise NoReference(OTHERS, card.version)
     return Reference(probabilities, np.array(gate) if gate else None)

@@ -1,6 +1,7 @@
 """Run a served network over labelled pictures, as they are and as clinics spoil them."""
 
 import hashlib
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from ml_model.evaluation import contact_sheet, metrics, report, scores
 from ml_model.evaluation.shifts import SHIFTS
 
 _CLEAN = "as it is"
+RESERVED = ("", "validation", "validation_augmented")
+"""Names that no measured folder may have: the figures under them, and the file of scores, are those of training."""
 
 
 def evaluate(
@@ -31,9 +34,21 @@ def evaluate(
     operating point. They are stored in the bundle's card under the folder's name, in place
     of older ones, and told in the bundle's report, which keeps each picture's score as well, see
     scores.py. output: a folder for `<version>-<set>.csv`, the probability by file name, and
-    `<version>-<set>-errors.jpg`, the worst errors to look at. Raises dataset.DataError.
+    `<version>-<set>-errors.jpg`, the worst errors to look at. Raises dataset.DataError, and OSError
+    where the bundle cannot be written, before anything is measured.
     """
+    measured_on = dataset.printable(folder.resolve().name)
+    if measured_on in RESERVED:
+        raise dataset.DataError(
+            f"A folder named {measured_on!r} cannot be measured: in a bundle that name stands for what training said "
+            "of its own pictures. Rename the folder."
+        )
     files = dataset.labelled_files(folder)
+    try:
+        with tempfile.TemporaryFile(dir=classifier.folder):
+            pass  # measuring takes minutes, so whether its figures can be kept is tried first
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(classifier.folder)) from error
     labels = np.array([label for _, label in files])
     answers: dict[str, list[tuple[float, bool]]] = {name: [] for name in (_CLEAN, *SHIFTS)}
     digests = []
@@ -58,7 +73,6 @@ def evaluate(
     figures["accepted"] = int(accepted.sum())
     default = thresholds[card.default_operating_point]
     figures["shifts"] = {name: _brief(np.array(given), labels, default) for name, given in answers.items()}
-    measured_on = folder.resolve().name
     card = replace(card, metrics={**card.metrics, measured_on: figures})
     bundle.write_card(classifier.folder, card)
     report.write(classifier.folder, card, measured_on, figures, labels, probabilities)
@@ -68,7 +82,7 @@ def evaluate(
     if output:
         output.mkdir(parents=True, exist_ok=True)
         stem = f"{card.version}-{measured_on}"
-        names = [path.name for path, _ in files]
+        names = [dataset.printable(path.name) for path, _ in files]
         table = pd.DataFrame({"file": names, "label": np.array(dataset.CLASSES)[labels], "probability": probabilities})
         table.to_csv(output / f"{stem}.csv", index=False, float_format="%.6f")
         paths = [path for path, _ in files]

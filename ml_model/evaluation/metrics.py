@@ -57,12 +57,26 @@ def calibration_error(
     """Expected calibration error, 0..1: how far stated probability and share of the ill lie apart.
 
     Mean over `bins` equal ranges of probability, each counting as many times as it has
-    pictures (Naeini et al. 2015; 15 bins as in Guo et al. 2017).
+    pictures (Naeini et al. 2015; 15 bins as in Guo et al. 2017). It depends on the share of ill among the
+    pictures: probabilities are calibrated for as many ill as healthy, which `even_weights` makes of any pictures.
     """
     weights = np.ones(len(labels)) if weights is None else weights
     index = np.minimum((probabilities * bins).astype(int), bins - 1)
     gaps = np.bincount(index, weights * (probabilities - labels), bins)
     return float(np.abs(gaps).sum() / weights.sum())
+
+
+def even_weights(labels: np.ndarray) -> np.ndarray:
+    """A weight per row, with mean 1, so that both classes count the same: (n,)."""
+    ill = float((labels == 1).mean())
+    return np.where(labels == 1, 0.5 / ill, 0.5 / (1 - ill))
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share of `count` independent cases, 0..1 (Wilson 1927)."""
+    square = 1.96**2 / count
+    centre, half = share + square / 2, np.sqrt(square * (share * (1 - share) + square / 4))
+    return float((centre - half) / (1 + square)), float((centre + half) / (1 + square))
 
 
 def measure(
@@ -74,7 +88,9 @@ def measure(
     under `operating_points` by name `threshold`, `accuracy`, `sensitivity`, `specificity` and the
     four counts behind them. A figure is its value with low and high of a 95 % interval: the
     percentile bootstrap over patients (Efron 1979; Field & Welsh 2007 on clusters), since
-    pictures of one patient resemble each other.
+    pictures of one patient resemble each other. Where all are right or all wrong, every resample
+    says the same, and the interval is Wilson's on the number of patients; for the AUROC, on that
+    of the smaller class. `calibration_error` is at the pictures' own share of ill.
     """
     _, patient = np.unique(patients, return_inverse=True)
     count = int(patient.max()) + 1
@@ -104,14 +120,18 @@ def measure(
     for point, threshold in thresholds.items():
         said = probabilities >= threshold
         measured["operating_points"][point] = {
-            "threshold": round(float(threshold), 4),
+            "threshold": float(threshold),
             "true_positive": int((said & (labels == 1)).sum()),
             "false_negative": int((~said & (labels == 1)).sum()),
             "true_negative": int((~said & (labels == 0)).sum()),
             "false_positive": int((said & (labels == 0)).sum()),
         }
+    ill, well = (len(set(patient[labels == label])) for label in (1, 0))
+    tried = {"accuracy": count, "sensitivity": ill, "specificity": well, "auroc": min(ill, well)}
     for (point, name), value in figures(None).items():
         low, high = np.nanpercentile([draw[point, name] for draw in draws], (2.5, 97.5))
+        if name in tried and value in (0, 1):
+            low, high = wilson(value, tried[name])
         target = measured["operating_points"][point] if point else measured
         target[name] = {"value": round(value, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
     return measured
@@ -120,21 +140,28 @@ def measure(
 def equal_error_threshold(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """The threshold at which sensitivity and specificity are nearest to each other.
 
-    Midway between two neighbouring probabilities, so that rounding turns no answer.
+    Between two neighbouring probabilities, so that no answer hangs on the last digit.
     """
     levels = np.unique(probabilities)
-    cuts = (levels[1:] + levels[:-1]) / 2
+    cuts = levels[1:]  # the answers are the same wherever between two levels the threshold lies
     sensitivity = 1 - np.searchsorted(np.sort(probabilities[labels == 1]), cuts) / (labels == 1).sum()
     specificity = np.searchsorted(np.sort(probabilities[labels == 0]), cuts) / (labels == 0).sum()
-    return float(cuts[np.argmin(np.abs(sensitivity - specificity))])
+    best = int(np.argmin(np.abs(sensitivity - specificity)))
+    return _between(levels[best], levels[best + 1])
 
 
 def threshold_for_sensitivity(probabilities: np.ndarray, labels: np.ndarray, sensitivity: float) -> float:
-    """The highest threshold that finds at least the share `sensitivity` of the ill."""
+    """The highest threshold that finds at least the share `sensitivity` of the ill, between probabilities as above."""
     ill = np.sort(probabilities[labels == 1])
     index = int((1 - sensitivity) * len(ill))
     below = probabilities[probabilities < ill[index]]
-    return float((ill[index] + below.max(initial=0.0)) / 2)
+    return _between(below.max(initial=0.0), ill[index])
+
+
+def _between(low: float, high: float) -> float:
+    """About the middle of `low` and `high`, with four digits or as many more as it takes to lie between them."""
+    middle = float(low + high) / 2
+    return next((cut for digits in range(4, 17) if low < (cut := round(middle, digits)) < high), middle)
 
 
 def best_temperature(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:

@@ -142,7 +142,7 @@ def _reliability(ax: Axes, labels: np.ndarray, probabilities: np.ndarray, bins: 
     ax.scatter(stated, true, s=sizes, color=COLOURS[LABELS[0]], zorder=3)
     error = metrics.calibration_error(probabilities, labels)
     ax.set(
-        title=f"Reliability, expected calibration error {error:.3f}",
+        title=f"Expected calibration error {error:.3f}\namong these pictures, {100 * labels.mean():.1f} % of them ill",
         xlabel="stated probability of pneumonia",
         ylabel="share that has pneumonia",
         aspect="equal",

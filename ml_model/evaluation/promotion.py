@@ -3,8 +3,10 @@
 `promotions.jsonl`, beside the bundles, tells every change in a line; lines are only ever added.
 """
 
+import contextlib
 import datetime
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -119,11 +121,18 @@ def _read(root: Path) -> list[tuple[bool, str, str | None]]:
 
 def _switch(to: Classifier, root: Path, promotion: Promotion, *, back: bool = False) -> Promotion:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    path, length = root / LOG, None
     try:
-        with (root / LOG).open("a") as log:  # opened first: a change that cannot be told is not made
-            bundle.make_current(to.folder)
+        with path.open("a") as log:  # told first, and for good: a change that cannot be told is not made
+            length = log.tell()
             log.write(json.dumps({"when": now, "back": back, **asdict(promotion)}) + "\n")
+            log.flush()
+            os.fsync(log.fileno())
+        bundle.make_current(to.folder)
     except OSError as error:
+        if length is not None:
+            with contextlib.suppress(OSError):
+                os.truncate(path, length)  # nor is one told that was not made
         raise Refused(
             f"{root} cannot be written: {error.strerror}. Where the program lies where it may not write, "
             "copy that folder elsewhere and name it in the setting MODELS_DIR."

@@ -1,5 +1,7 @@
 """The public set on disk: whose picture is whose, and which side of the split it falls on."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,9 @@ from ml_model import dataset
         ("IM-0115-0001.jpeg", "IM-0115-0002.jpeg", True),
         ("IM-0115-0001.jpeg", "NORMAL2-IM-0115-0001.jpeg", True),
         ("IM-0115-0001.jpeg", "person115_virus_1.jpeg", False),
+        ("NORMAL_00001280_004.jpg", "00001280_005.png", True),
+        ("NORMAL_00001280_004.jpg", "NORMAL_00001281_004.jpg", False),
+        ("IMG_20240101_123456.jpg", "IMG_20240101_123500.jpg", False),
         ("mine.png", "yours.png", False),
     ],
 )
@@ -56,9 +61,31 @@ def test_a_damaged_picture_is_named(tmp_path, xray):
         dataset.load(tmp_path, 64)
 
 
+def test_a_folder_of_parts_a_missing_and_an_unreadable_one_are_told_apart(tmp_path):
+    for part in ("train", "test"):
+        (tmp_path / part / "NORMAL").mkdir(parents=True)
+    with pytest.raises(dataset.DataError, match=r"Name a part of it, \S+train or \S+test\."):
+        dataset.labelled_files(tmp_path)
+    with pytest.raises(dataset.DataError, match=r"No pictures in .*must hold \{train,test\}"):
+        dataset.labelled_files(tmp_path / "nothing")
+    (tmp_path / "NORMAL").write_text("a file")
+    with pytest.raises(dataset.DataError, match="NORMAL cannot be read: Not a directory"):
+        dataset.labelled_files(tmp_path)
+
+
+def test_the_public_set_is_known_by_names_and_counts():
+    files = [(Path(f"IM-{n:04}-0001.jpeg"), 0) for n in range(1341)]
+    files += [(Path(f"person{n}_virus_{n}.jpeg"), 1) for n in range(3875)]
+    assert dataset.is_public_train_split(files)
+    assert not dataset.is_public_train_split(files[1:])
+    assert not dataset.is_public_train_split([(Path("mine.jpeg"), 0), *files[1:]])
+
+
 def test_no_patient_of_the_public_set_leaks(xray_data):
     files = dataset.labelled_files(xray_data / "chest_xray" / "train")
     assert len(files) == 1341 + 3875
+    assert dataset.is_public_train_split(files)
+    assert not dataset.is_public_train_split(dataset.labelled_files(xray_data / "chest_xray" / "test"))
     patients = np.array([dataset.patient_of(path.name) for path, _ in files])
     held_out = dataset.in_validation(patients, 0.15, seed=20261123)
     assert not set(patients[held_out]) & set(patients[~held_out])

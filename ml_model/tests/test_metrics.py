@@ -43,6 +43,33 @@ def test_interval_holds_the_value_and_widens_when_pictures_share_patients():
     assert grouped["high"] - grouped["low"] > alone["high"] - alone["low"]
 
 
+def test_where_all_are_right_the_interval_is_wilsons_on_the_patients():
+    labels, patients = np.repeat([0, 1], [10, 20]), np.repeat(np.arange(15), 2)
+    figures = metrics.measure(np.where(labels == 1, 0.9, 0.1), labels, patients, {"x": 0.5})
+    at = figures["operating_points"]["x"]
+    # n / (n + 1.96 squared), of 10 ill, 5 healthy and 15 patients
+    assert at["sensitivity"] == {"value": 1.0, "low": 0.7225, "high": 1.0}
+    assert at["specificity"] == figures["auroc"] == {"value": 1.0, "low": 0.5655, "high": 1.0}
+    assert at["accuracy"]["low"] == 0.7961
+    assert metrics.wilson(0.0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
+    assert metrics.wilson(0.3, 50) == pytest.approx((0.1910, 0.4375), abs=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-7])
+def test_thresholds_turn_no_answer_and_are_never_zero(scale):
+    generator = np.random.Generator(np.random.PCG64(9))
+    for _ in range(50):
+        labels = (np.arange(600) % 3 > 0).astype(int)
+        scores = scale * metrics.sigmoid(generator.normal(labels * 6.0 - 6, 2.0))
+        for threshold in (
+            metrics.equal_error_threshold(scores, labels),
+            metrics.threshold_for_sensitivity(scores, labels, 0.98),
+        ):
+            assert 0 < threshold < 1
+            assert threshold not in scores
+        assert np.mean(scores[labels == 1] >= threshold) >= 0.98
+
+
 def test_equal_error_threshold_balances_the_two_rates():
     generator = np.random.Generator(np.random.PCG64(6))
     labels = (np.arange(2000) % 4 > 0).astype(int)
@@ -58,6 +85,10 @@ def test_calibration_error_is_the_gap_between_promise_and_share():
     assert metrics.calibration_error(probabilities, honest) == pytest.approx(0, abs=1e-9)
     assert metrics.calibration_error(probabilities, np.ones(200)) == pytest.approx(0.5)
     assert metrics.calibration_error(np.ones(5), np.ones(5)) == 0
+    mostly_ill = np.repeat([1, 0], [75, 25])
+    assert metrics.calibration_error(np.full(100, 0.5), mostly_ill) == pytest.approx(0.25)
+    weights = metrics.even_weights(mostly_ill)
+    assert metrics.calibration_error(np.full(100, 0.5), mostly_ill, weights) == pytest.approx(0)
 
 
 @pytest.mark.parametrize("wanted", [0.5, 0.9, 0.98, 1.0])

@@ -1,13 +1,16 @@
 """Measuring writes figures, plots and a card to read; the same each time."""
 
+import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ml_model import Classifier, bundle, phantom
-from ml_model.evaluation import measuring, scores
+from ml_model.dataset import DataError
+from ml_model.evaluation import drift, measuring, report, scores
 from ml_model.evaluation.shifts import SHIFTS
 
 
@@ -43,39 +46,79 @@ def test_figures_are_kept_in_the_card(measured, pictures):
 
 def test_the_report_has_its_plots_and_tells_the_cards_figures(measured, pictures):
     figures, copy, _ = measured
-    names = {path.name for path in (copy / "report").iterdir()}
+    assert {path.name for path in (copy / "report").iterdir()} == {pictures.name, f"{pictures.name}_scores.csv"}
+    folder = copy / "report" / pictures.name
+    names = {path.name for path in folder.iterdir()}
     expected = "roc_curve precision_recall_curve reliability_diagram score_histogram shifts class_distribution"
     expected += " training_history confusion_matrix_balanced confusion_matrix_screening"
-    tables = {"model_card.md", "classification_report.csv", f"{pictures.name}_scores.csv"}
-    assert names == {f"{name}.svg" for name in expected.split()} | tables
-    text = (copy / "report" / "model_card.md").read_text()
+    assert names == {f"{name}.svg" for name in expected.split()} | {"model_card.md", "classification_report.csv"}
+    text = (folder / "model_card.md").read_text()
     for at in figures["operating_points"].values():
         assert f"{at['sensitivity']['value']:.4f} ({at['sensitivity']['low']:.4f} to" in text
     for heading in ("Intended use", "Training data", "Quantitative analyses", "Under shifts", "The gate", "caveats"):
         assert heading in text
-    assert sum(path.stat().st_size for path in (copy / "report").iterdir()) < 500_000
+    assert "of which 50.0 % are ill" in text
+    assert "| Pneumonia |" in text
+    assert "nan" not in text
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 500_000
 
 
 def test_measuring_again_gives_the_same_bytes(measured, pictures, tmp_path):
     _, copy, _ = measured
     _, again = measure(tmp_path / "two", pictures, tmp_path / "output")
-    for first in (copy / "report").iterdir():
-        assert first.read_bytes() == (again / "report" / first.name).read_bytes(), first.name
+    for first in (path for path in (copy / "report").rglob("*") if path.is_file()):
+        assert first.read_bytes() == (again / first.relative_to(copy)).read_bytes(), first.name
 
 
-def test_scores_in_the_bundle_name_no_file_and_outlive_measuring_other_pictures(measured, pictures, tmp_path):
+def test_scores_and_plots_name_no_file_and_outlive_measuring_other_pictures(measured, pictures, tmp_path):
     figures, copy, _ = measured
     again, name = Path(shutil.copytree(copy, tmp_path / copy.name)), pictures.name
     kept = scores.read(again, name)
     assert len(kept) == figures["pictures"]
     assert "person" not in scores.path_of(again, name).read_text()
+    plots = {path: path.read_bytes() for path in (again / "report" / name).iterdir()}
     other = tmp_path / "other"
     for label in ("NORMAL", "PNEUMONIA"):
         (other / label).mkdir(parents=True)
-        phantom.draw(100, 90).save(other / label / "a.png")
-    measuring.evaluate(Classifier(again), other)
+        phantom.draw(100, 90).save(os.fsencode(other / label) + b"/\xe9t\xe9.png", "PNG")  # as Latin-1 writes it
+    measuring.evaluate(Classifier(again), other, output=tmp_path / "output")
     assert len(scores.read(again, "other")) == 2
     assert len(scores.read(again, name)) == len(kept)
+    assert plots == {path: path.read_bytes() for path in (again / "report" / name).iterdir()}
+    assert "?t?.png" in (tmp_path / "output" / f"{copy.name}-other.csv").read_text()
+
+
+@pytest.mark.parametrize("name", ["validation", "validation_augmented"])
+def test_a_folder_under_a_name_of_trainings_own_is_refused(pictures, tmp_path, name):
+    """Its scores would take the place of those that drift is told by."""
+    copy = Path(shutil.copytree(bundle.current(), tmp_path / "copy"))
+    before = bundle.read(copy), (copy / "report" / drift.FILE).read_bytes()
+    with pytest.raises(DataError, match=f"{name}.*Rename"):
+        measuring.evaluate(Classifier(copy), Path(shutil.copytree(pictures, tmp_path / name)))
+    assert (bundle.read(copy), (copy / "report" / drift.FILE).read_bytes()) == before
+
+
+def test_a_bundle_that_cannot_be_written_is_told_before_measuring(pictures, tmp_path):
+    copy = Path(shutil.copytree(bundle.current(), tmp_path / "copy"))
+    classifier = Classifier(copy)
+    shutil.rmtree(copy)
+    with pytest.raises(OSError, match="copy"):
+        measuring.evaluate(classifier, pictures, progress=lambda done, total: pytest.fail("measured"))
+
+
+def test_the_card_says_only_what_is_known_of_the_training_pictures(tmp_path):
+    card, kept = bundle.read(bundle.current()), scores.read(bundle.current(), "test")
+
+    def caveats(data: dict) -> str:
+        path = report.write(
+            tmp_path, replace(card, data=data), "test", card.metrics["test"], kept.labels, kept.probabilities
+        )
+        return path.read_text()
+
+    assert "learned from children of one hospital" in caveats(card.data)
+    elsewhere = caveats({})
+    assert "trained elsewhere" in elsewhere
+    assert "children" not in elsewhere.partition("caveats")[2]
 
 
 def test_scores_and_worst_errors_are_written_outside_the_bundle(measured, pictures):
