@@ -72,10 +72,11 @@ def build(size: int) -> keras.Model:
 def student(size: int) -> keras.Model:
     """The untrained network for distillation: the pretrained trunk alone, input and output as of `build`.
 
-    It enlarges the half-size picture to four fifths of `size` and not to `size`: a third less to compute.
+    It enlarges the half-size picture to about four fifths of `size` and not to `size`: a third less to compute.
+    As `size`, that is a multiple of 32, so that the coarse map has half the side of the fine one.
     """
     picture, x = _standardised(size)
-    return _headed(picture, _pretrained_trunk(x, size * 4 // 5))
+    return _headed(picture, _pretrained_trunk(x, round(size * 4 / 5 / 32) * 32))
 
 
 def feature_maps(model: keras.Model) -> list[str]:

@@ -124,6 +124,54 @@ def test_all_that_the_file_leaves_open_is_asked_for_at_once(importing, tmp_path)
     assert not (tmp_path / "trained").exists()
 
 
+def test_the_range_is_asked_for_unless_the_first_layer_tells_it(importing, tmp_path):
+    import keras
+    from keras import layers
+
+    starts = {
+        "zero to one": ([layers.Rescaling(1 / 255)], True),
+        "minus one to one": ([layers.Rescaling(1 / 127.5, offset=-1)], True),
+        "nested": ([keras.Sequential([layers.Rescaling([1 / 255], offset=[0.0])])], True),
+        "already in range": ([layers.Rescaling(2.0, offset=-1)], False),
+        "normalised": ([layers.Normalization(mean=0.5, variance=0.1)], False),
+        "later": ([layers.Conv2D(2, 3), layers.Rescaling(1 / 255)], False),
+    }
+    for name, (start, told) in starts.items():
+        last = [layers.GlobalAveragePooling2D(), layers.Dense(1, "sigmoid")]
+        model = keras.Sequential([keras.Input((16, 16, 1)), *start, *last])
+        options = importing.Options(positive_label="Pneumonia")
+        model.save(tmp_path / "their.h5")
+        model = keras.saving.load_model(tmp_path / "their.h5", compile=False)
+        if told:
+            assert importing.complete(model, options).input_range == "0-255", name
+        else:
+            with pytest.raises(importing.ModelFileError, match="--input-range"):
+                importing.complete(model, options)
+    picture = keras.Input((16, 16, 1))
+    keras.Model(picture, layers.Dense(1)(layers.Flatten()(layers.Rescaling(1 / 255)(picture)))).save(
+        tmp_path / "path.h5"
+    )
+    path = keras.saving.load_model(tmp_path / "path.h5", compile=False)
+    assert importing.complete(path, options).input_range == "0-255"
+    both = layers.Concatenate()([layers.Rescaling(1 / 255)(picture), picture])
+    around = keras.Model(picture, layers.Dense(1)(layers.Flatten()(both)))
+    with pytest.raises(importing.ModelFileError, match="--input-range"):
+        importing.complete(around, options)
+
+
+def test_half_precision_and_names_without_letters_are_told(importing, tmp_path):
+    import keras
+    from keras import layers
+
+    half = layers.Conv2D(2, 3, dtype="mixed_float16")
+    keras.Sequential([keras.Input((16, 16, 1)), half, layers.Flatten(), layers.Dense(1)]).save(tmp_path / "a.h5")
+    options = importing.Options(input_range="0-1", positive_label="Pneumonia")
+    with pytest.raises(importing.ModelFileError, match="computes in float16"):
+        importing.import_model(tmp_path / "a.h5", options, tmp_path / "trained")
+    with pytest.raises(importing.ModelFileError, match="choose one by --name"):
+        importing.import_model(tmp_path / "модель.h5", options, tmp_path / "trained")
+
+
 def test_code_and_links_are_refused_before_keras_sees_them(importing, tmp_path, monkeypatch):
     import h5py
     import keras

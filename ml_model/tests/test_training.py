@@ -1,7 +1,8 @@
 """Training end to end on a handful of drawn chests: slow to import, so all in one place."""
 
+import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from ml_model import Classifier, bundle, phantom, preprocessing
 from ml_model.dataset import DataError
-from ml_model.evaluation import drift
+from ml_model.evaluation import drift, promotion
 
 pytestmark = pytest.mark.training
 
@@ -93,6 +94,8 @@ def trained(data, tmp_path_factory) -> Training:
 def test_training_writes_a_bundle_that_serves(trained):
     folder = trained.folder
     assert bundle.current(folder.parent) == folder
+    (line,) = (folder.parent / promotion.LOG).read_text().splitlines()
+    assert (json.loads(line)["version"], json.loads(line)["before"]) == (folder.name, None)
     card = bundle.read(folder, verify=(bundle.KERAS_FILE, bundle.SERVING_FILE))
     assert {trunk: len(rows) for trunk, rows in card.training["history"].items()} == {"pretrained": 2, "small": 2}
     assert card.data["train"]["normal"] + card.data["validation"]["normal"] == 16
@@ -100,6 +103,14 @@ def test_training_writes_a_bundle_that_serves(trained):
     reference = drift.read(folder)
     assert len(reference.probabilities) == len(reference.chest_xray_scores) == card.metrics["validation"]["pictures"]
     assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_source_is_told_of_the_public_set_alone(trained, data):
+    card = bundle.read(trained.folder)
+    assert (card.data["name"], card.data["origin"]) == (data.name, "not told")
+    assert not {"authors", "licence", "population"} & set(card.data)
+    assert "of whom nothing is told" in card.intended_use
+    assert "children" not in card.intended_use
 
 
 def test_the_gate_is_fitted_measured_and_served(trained, data):
@@ -175,6 +186,84 @@ def test_a_student_takes_pictures_as_its_teacher(trained, data, tmp_path):
         pipeline.train(
             data, pipeline.Settings(size=96), work=tmp_path, root=tmp_path, teacher=Classifier(trained.folder)
         )
+
+
+def test_a_student_learns_without_other_hospitals_and_from_a_teacher_of_another_kind(trained, data, tmp_path):
+    """Of an imported teacher it takes the answers alone, and starts from ImageNet."""
+    from ml_model import dataset, network
+    from ml_model.training import distillation, fitting, imagenet
+
+    teacher = Classifier(trained.folder)
+    teacher.card = replace(teacher.card, data={})
+    pictures = dataset.load(data / "train", 64)
+    few = pictures.only(np.arange(len(pictures)) % 4 == 0)
+    settings = fitting.Settings(**{**TINY, "epochs": 1, "frozen_blocks": 1})
+    student = distillation.distil(teacher, few, few, settings, tmp_path, verbose=0).model
+    start = network.student(64)
+    imagenet.load_into(start)
+    assert np.array_equal(student.get_layer("stem").get_weights(), start.get_layer("stem").get_weights())
+
+
+@pytest.mark.parametrize("size", [32, 96, 128, 160, 256])
+def test_every_multiple_of_32_can_be_exported(size):
+    from ml_model import network
+    from ml_model.training import export
+
+    for model in (network.build(size), network.student(size)):
+        assert export.push_map(model).output.shape[1:] == (*model.get_layer(network.FINE).output.shape[1:3], 1)
+    assert network.student(160).get_layer("enlarge_picture").output.shape[1] == 128
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"size": 100}, "--size must be a multiple of 32"),
+        ({"size": 0}, "--size must be a multiple of 32"),
+        ({"epochs": 0}, "--epochs must be at least 1"),
+        ({"small_epochs": -1}, "--small-epochs"),
+        ({"batch_size": 0}, "--batch-size"),
+        ({"learning_rate": -1.0}, "--learning-rate"),
+        ({"learning_rate": float("nan")}, "--learning-rate"),
+        ({"validation_share": 1.0}, "--validation-share"),
+        ({"frozen_blocks": -1}, "--frozen-blocks"),
+        ({"frozen_blocks": 99}, "--frozen-blocks"),
+        ({"seed": -1}, "--seed"),
+    ],
+)
+def test_settings_without_sense_are_refused_before_training(options, told):
+    from ml_model.training import pipeline
+
+    with pytest.raises(ValueError, match=told):
+        pipeline.Settings(**options)
+
+
+def test_a_row_that_a_full_disk_cut_off_is_taken_out(tmp_path):
+    from ml_model.training import fitting
+
+    log = tmp_path / "epochs.csv"
+    log.write_text("epoch,val_loss\n0,0.5\n1,0.4\n1,0.3\n2,0.")
+    expected = [{"epoch": 0.0, "val_loss": 0.5}, {"epoch": 1.0, "val_loss": 0.3}]
+    assert fitting.read_history(log) == expected
+    with log.open("a") as file:
+        file.write("2,0.2\n")
+    assert fitting.read_history(log) == [*expected, {"epoch": 2.0, "val_loss": 0.2}]
+
+
+def test_all_pictures_of_a_patient_fit_the_gate_or_none():
+    from ml_model.training import gate
+
+    files = [Path(f"NORMAL_{patient:08}_{picture:03}.jpg") for patient in range(50) for picture in range(3)]
+    drawn = gate._drawn_for_fitting(files).reshape(50, 3)
+    assert set(drawn.sum(axis=1)) == {0, 3}
+
+
+def test_golden_pictures_are_the_least_and_the_most_ill():
+    from ml_model.training import export
+
+    low, high = export.golden_pictures(lambda inputs: inputs.mean(axis=(1, 2, 3)) / 255, 64)
+    assert low.probability < high.probability
+    pixels = preprocessing.to_input(phantom.draw(opacity=high.opacity, seed=high.seed, blur=high.blur), 64)
+    assert high.probability == pytest.approx(pixels.mean() / 255)
 
 
 def test_other_greys_are_those_of_the_other_picture():

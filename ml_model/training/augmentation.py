@@ -158,7 +158,7 @@ def greys_of(pictures: np.ndarray) -> np.ndarray:
 
     pictures: uint8 (n, size, size, 1).
     """
-    flat = np.sort(pictures.reshape(len(pictures), -1), axis=1)
+    flat = np.sort(pictures.reshape(len(pictures), math.prod(pictures.shape[1:])), axis=1)
     return flat[:, np.linspace(0, flat.shape[1] - 1, 256).round().astype(int)]
 
 

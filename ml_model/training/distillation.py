@@ -16,7 +16,7 @@ from ml_model import bundle, network
 from ml_model.classifier import Classifier
 from ml_model.dataset import PictureSet
 from ml_model.evaluation import metrics
-from ml_model.training import augmentation, fitting
+from ml_model.training import augmentation, fitting, imagenet
 from ml_model.training.fitting import Fitted, Settings
 
 SETTINGS = Settings(epochs=10, label_smoothing=0.0, dropout=0.2, frozen_blocks=4)
@@ -43,7 +43,8 @@ def distil(
 ) -> Fitted:
     """A student of `teacher`, as of its last epoch: validation, which knows one hospital, cannot tell the best one.
 
-    It starts from the pretrained trunk of the teacher, where that has one. elsewhere: chest X-rays of other
+    It starts from the pretrained trunk of the teacher, or from ImageNet where the teacher was trained elsewhere and has
+    none. elsewhere: chest X-rays of other
     hospitals, uint8 (n, size, size, 1). work: a folder for checkpoints, as of `fitting.fit`.
     """
     lesson_code = Path(__file__).read_bytes()
@@ -54,7 +55,10 @@ def distil(
     fitting.keep_freed_memory()
     keras.utils.set_random_seed(settings.seed)
     model = network.student(settings.size)
-    _start_from(model, keras.saving.load_model(teacher.folder / bundle.KERAS_FILE, compile=False))
+    if "train" in teacher.card.data:
+        _start_from(model, keras.saving.load_model(teacher.folder / bundle.KERAS_FILE, compile=False))
+    else:
+        imagenet.load_into(model)
     fitting.freeze(model, settings.frozen_blocks)
     validation = fitting.with_augmented_copy(validation, settings.seed)
 
@@ -72,9 +76,10 @@ def distil(
             epochs=settings.epochs,
             verbose=verbose,
             callbacks=[
-                keras.callbacks.BackupAndRestore(str(work / "backup")),
                 keras.callbacks.ModelCheckpoint(str(last), save_weights_only=True),
                 keras.callbacks.CSVLogger(str(log), append=bool(done)),
+                # The last: an epoch counts as finished once all that is kept of it was written.
+                keras.callbacks.BackupAndRestore(str(work / "backup")),
             ],
         )
         done = fitting.read_history(log)

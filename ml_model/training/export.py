@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import io
+import itertools
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -12,7 +13,6 @@ import h5py
 import keras
 import numpy as np
 from keras import layers
-from PIL import Image
 
 from ml_model import bundle, network, phantom, preprocessing
 from ml_model.classifier import Classifier, Output
@@ -20,10 +20,9 @@ from ml_model.evaluation import drift, metrics
 from ml_model.training import gate, linear
 from ml_model.training.fitting import Fitted, Settings, balancing_weights
 
-INTENDED_USE = (
-    "Education and research. Not for clinical use without validation. Frontal chest X-rays; learned from "
-    "children of one to five years of one hospital, so figures hold for such pictures only."
-)
+INTENDED_USE = "Education and research. Not for clinical use without validation. Frontal chest X-rays; learned from "
+OF_THE_PUBLIC_SET = "children of one to five years of one hospital, so figures hold for such pictures only."
+OF_OTHERS = "people of whom nothing is told here, so figures hold for pictures like those they were measured on only."
 
 SCREENING_SENSITIVITY = 0.98
 CHOSEN_ON = "validation pictures and one augmented copy of each"
@@ -114,11 +113,11 @@ def write_bundle(
     probabilities = metrics.sigmoid(values / temperature)
     points = {
         "balanced": bundle.OperatingPoint(
-            round(metrics.equal_error_threshold(probabilities, validation.labels), 4),
+            metrics.equal_error_threshold(probabilities, validation.labels),
             f"sensitivity equals specificity on {CHOSEN_ON}",
         ),
         "screening": bundle.OperatingPoint(
-            round(metrics.threshold_for_sensitivity(probabilities, validation.labels, SCREENING_SENSITIVITY), 4),
+            metrics.threshold_for_sensitivity(probabilities, validation.labels, SCREENING_SENSITIVITY),
             f"sensitivity {SCREENING_SENSITIVITY} on {CHOSEN_ON}",
         ),
     }
@@ -137,10 +136,6 @@ def write_bundle(
     compress(draft / bundle.KERAS_FILE)
     (draft / bundle.SERVING_FILE).write_bytes(to_litert(serving_graph(fitted.model, full_scale, gate_head)))
 
-    golden = [bundle.Golden(opacity, seed, 0.0) for opacity, seed in ((0.0, 0), (1.0, 0))]
-    golden = [
-        replace(g, probability=_probability(fitted.model, phantom.draw(opacity=g.opacity, seed=g.seed))) for g in golden
-    ]
     clean = len(validation) // 2
     card = bundle.ModelCard(
         version=version,
@@ -149,9 +144,9 @@ def write_bundle(
         operating_points=points,
         default_operating_point="balanced",
         files={name: bundle.sha256(draft / name) for name in (bundle.KERAS_FILE, bundle.SERVING_FILE)},
-        golden=golden,
+        golden=golden_pictures(lambda inputs: metrics.sigmoid(logits(fitted.model, inputs)), settings.size),
         gate=gate_facts,
-        intended_use=INTENDED_USE,
+        intended_use=INTENDED_USE + (OF_THE_PUBLIC_SET if "population" in data else OF_OTHERS),
         training={
             **asdict(settings),
             "best_epochs": fitted.best_epochs,
@@ -169,6 +164,22 @@ def write_bundle(
     bundle.write_card(draft, card)
     drift.write(draft, drift.reference_of(_compare(draft, validation.pictures[:clean], say)))
     return draft.rename(root / version)
+
+
+def golden_pictures(answer: Callable[[np.ndarray], np.ndarray], size: int) -> list[bundle.Golden]:
+    """The phantoms that are least and most like pneumonia to a network, and its answers.
+
+    So there is one on each side of the threshold, if any phantom lies there. answer: gives the probability (n,) of
+    inputs, uint8 (n, size, size, 1).
+    """
+    ways = itertools.product((0.0, 1.0), (0, 1), (0.0, 0.05, 0.1))
+    drawn = [bundle.Golden(opacity, seed, 0.0, blur) for opacity, seed, blur in ways]
+    pictures = [phantom.draw(opacity=golden.opacity, seed=golden.seed, blur=golden.blur) for golden in drawn]
+    probabilities = answer(np.stack([preprocessing.to_input(picture, size) for picture in pictures]))
+    return [
+        replace(drawn[index], probability=round(float(probabilities[index]), 9))
+        for index in (int(np.argmin(probabilities)), int(np.argmax(probabilities)))
+    ]
 
 
 def compress(path: Path) -> None:
@@ -203,8 +214,3 @@ def _compare(folder: Path, pictures: np.ndarray, say: Callable[[str], None]) -> 
     if not difference <= 1e-3:
         raise RuntimeError(f"{bundle.KERAS_FILE} and {bundle.SERVING_FILE} are not the same network: {difference:.4f}")
     return outputs
-
-
-def _probability(model: keras.Model, picture: Image.Image) -> float:
-    pixels = preprocessing.to_input(picture, model.input.shape[1])
-    return round(float(metrics.sigmoid(logits(model, pixels[np.newaxis]))[0]), 5)

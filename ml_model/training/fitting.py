@@ -3,7 +3,10 @@
 import csv
 import ctypes
 import hashlib
+import io
 import json
+import math
+import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,6 +41,23 @@ class Settings:
     validation_share: float = 0.15
     seed: int = 20261123
     pretrained: bool = True
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, which names the option of train_model, for what would fail in training or after it."""
+        if self.size < 32 or self.size % 32:
+            raise ValueError(f"--size must be a multiple of 32, such as 160, and is {self.size}.")
+        for name in ("epochs", "batch_size", "small_epochs", "small_batch_size"):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} must be at least 1, and is {value}.")
+        for name in ("learning_rate", "small_learning_rate"):
+            if not 0 < (value := getattr(self, name)) < math.inf:
+                raise ValueError(f"--{name.replace('_', '-')} must be greater than 0, and is {value}.")
+        if not 0 < self.validation_share < 1:
+            raise ValueError(f"--validation-share must lie between 0 and 1, and is {self.validation_share}.")
+        if not 0 <= self.frozen_blocks <= (most := len(network.BLOCKS)):
+            raise ValueError(f"--frozen-blocks must lie between 0 and {most}, and is {self.frozen_blocks}.")
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"--seed must lie between 0 and {2**31 - 1}, and is {self.seed}.")
 
 
 @dataclass(frozen=True)
@@ -114,9 +134,10 @@ def _fit_member(
             epochs=schedule.epochs,
             verbose=verbose,
             callbacks=[
-                keras.callbacks.BackupAndRestore(str(backup)),
                 _KeepBest(best, min((row["val_loss"] for row in done), default=float("inf"))),
                 keras.callbacks.CSVLogger(str(log), append=bool(done)),
+                # The last: an epoch counts as finished once all that is kept of it was written.
+                keras.callbacks.BackupAndRestore(str(backup)),
             ],
         )
         done = read_history(log)
@@ -192,11 +213,19 @@ def fingerprint(train: PictureSet, validation: PictureSet, settings: Settings) -
 
 
 def read_history(log: Path) -> list[dict[str, float]]:
-    """The finished epochs that `log`, a CSV, tells of; empty where there is none."""
+    """The finished epochs that `log`, a CSV, tells of; empty where there is none.
+
+    A last row that a full disk cut off is taken out of the file, so that the next one does not go on behind it. An
+    epoch that was interrupted between its row and its backup is there twice; the later one counts.
+    """
     if not log.exists():
         return []
-    with log.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    data = log.read_bytes()
+    if (whole := data.rfind(b"\n") + 1) < len(data):
+        os.truncate(log, whole)
+    rows = csv.DictReader(io.StringIO(data[:whole].decode(), newline=""))
+    epochs = [{key: float(value) for key, value in row.items()} for row in rows]
+    return list({row["epoch"]: row for row in epochs}.values())
 
 
 def balancing_weights(labels: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ X-rays, which serving turns and tries again.
 
 import hashlib
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from ml_model import bundle, images, preprocessing
+from ml_model import bundle, dataset, images, preprocessing
 from ml_model.dataset import DataError
 from ml_model.evaluation import metrics
 from ml_model.training import linear
@@ -47,8 +48,9 @@ def build(
 
     chests, validation: the network's inputs, uint8 (n, size, size, 1), of training and of
     validation. other_chests: a folder of chest X-rays from elsewhere. other_pictures: a folder
-    of KIND/files that are none. Of both, files are drawn by a hash of their name for fitting,
-    and the rest are for measuring. augment: what training does to such pictures. Raises DataError.
+    of KIND/files that are none. Of both, patients are drawn by a hash of what file names tell of them for
+    fitting, and the rest are for measuring; of `validation`, which is measured too, only the
+    threshold knows. augment: what training does to such pictures. Raises DataError.
     """
     size = model.input.shape[1]
     network_features = feature_model(model)
@@ -91,7 +93,7 @@ def build(
             "files held out": count(head, threshold, (kinds == kind) & ~for_fitting),
             "whole kind held out": count(*fit(kinds != kind), kinds == kind),
         }
-    return head, bundle.Gate(round(threshold, 4), measured)
+    return head, bundle.Gate(threshold, measured)
 
 
 def pictures_for_fitting(folder: Path, size: int) -> np.ndarray:
@@ -101,7 +103,9 @@ def pictures_for_fitting(folder: Path, size: int) -> np.ndarray:
 
 
 def _drawn_for_fitting(files: list[Path]) -> np.ndarray:
-    return np.array([hashlib.sha256(path.name.encode()).digest()[0] < 128 for path in files], bool)
+    """Bool (n,): about half, with all pictures of a patient on one side."""
+    patients = [dataset.patient_of(path.name) for path in files]
+    return np.array([hashlib.sha256(os.fsencode(patient)).digest()[0] < 128 for patient in patients], bool)
 
 
 def _read(folder: Path, size: int) -> tuple[np.ndarray, list[Path]]:

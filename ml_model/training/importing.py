@@ -14,9 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers, ops
-from PIL import Image
 
-from ml_model import bundle, phantom, preprocessing
+from ml_model import bundle, phantom
 from ml_model.classifier import Classifier
 from ml_model.evaluation import metrics
 from ml_model.training import export, keras_file
@@ -50,7 +49,10 @@ def import_model(path: Path, options: Options, root: Path, *, name: str | None =
 
     Does not make it current. Raises ModelFileError.
     """
-    version = "imported-" + re.sub(r"[^a-z0-9]+", "-", (name or path.stem).lower()).strip("-")
+    called = re.sub(r"[^a-z0-9]+", "-", (name or path.stem).lower()).strip("-")
+    if not called:
+        raise ModelFileError("No letter from a to z or digit is left of its name; choose one by --name.")
+    version = f"imported-{called}"
     if (root / version).exists():
         raise ModelFileError(f"There is a model {version} already. Remove {root / version}, or choose another --name.")
     if not 0 < options.threshold < 1:
@@ -76,7 +78,6 @@ def import_model(path: Path, options: Options, root: Path, *, name: str | None =
             raise ModelFileError(
                 f"{path.name} has an operation that LiteRT lacks: {keras_file.first_line(error)}"
             ) from error
-        golden = [bundle.Golden(opacity, 0, _golden(graph, phantom.draw(opacity=opacity))) for opacity in (0.0, 1.0)]
         card = bundle.ModelCard(
             version=version,
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -84,7 +85,7 @@ def import_model(path: Path, options: Options, root: Path, *, name: str | None =
             operating_points={"balanced": bundle.OperatingPoint(options.threshold, "given when it was imported")},
             default_operating_point="balanced",
             files={file: bundle.sha256(draft / file) for file in (bundle.KERAS_FILE, bundle.SERVING_FILE)},
-            golden=golden,
+            golden=export.golden_pictures(lambda inputs: _answers(graph, inputs), graph.input.shape[1]),
             intended_use=(
                 "Education and research. Not for clinical use without validation. Imported: nothing is known here of "
                 "the pictures it learned from, nor how often it is right."
@@ -116,8 +117,12 @@ def complete(model: keras.Model, options: Options) -> Options:
     if len(units) != 2 or units[1] not in (1, 2):
         raise ModelFileError(f"Its output is {units[1:]}; one unit, or two for the two classes, are needed.")
     size, channels = shape[1] or options.size, shape[3] or options.channels
-    scales_itself = any(isinstance(layer, layers.Rescaling | layers.Normalization) for layer in _all_layers(model))
-    input_range = options.input_range or ("0-255" if scales_itself else None)
+    if halves := {layer.compute_dtype for layer in _all_layers(model)} & {"float16", "bfloat16"}:
+        raise ModelFileError(
+            f"It computes in {', '.join(sorted(halves))}; which this site does not. Build it again after "
+            "keras.config.set_dtype_policy('float32'), give it the weights of this one, and save that."
+        )
+    input_range = options.input_range or ("0-255" if _scales_itself(model) else None)
     missing = []
     if size is None:
         missing.append("the size of its input (--size PIXELS)")
@@ -134,6 +139,22 @@ def complete(model: keras.Model, options: Options) -> Options:
         if given and found and given != found:
             raise ModelFileError(f"{option} is {given}, but the file says {found}.")
     return Options(size, channels, input_range, options.positive_label, options.threshold)
+
+
+def _scales_itself(model: keras.Model) -> bool:
+    """Whether all that comes in passes a first layer that brings grey values of 0..255 into 0..1 or -1..1."""
+    first = next((layer for layer in model.layers if not isinstance(layer, layers.InputLayer)), None)
+    if isinstance(first, keras.Model):
+        return _scales_itself(first)
+    if not isinstance(first, layers.Rescaling):
+        return False
+    if not isinstance(model, keras.Sequential):
+        try:
+            keras.Model(first.output, model.outputs[0])
+        except ValueError:  # other paths lead around it
+            return False
+    ends = np.array([np.add(first.offset, np.multiply(first.scale, grey)) for grey in (0, 255)], np.float64)
+    return any(np.allclose(ends.reshape(2, -1).T, target, atol=0.02) for target in ((0, 1), (-1, 1)))
 
 
 def _serving_graph(model: keras.Model, options: Options) -> keras.Model:
@@ -233,14 +254,12 @@ class _Occlusion(layers.Layer):
         return raised / ops.maximum(ops.max(raised), self.FAINT)
 
 
-def _golden(graph: keras.Model, picture: Image.Image) -> float:
-    """Probability of `picture`. Raises ModelFileError where the network answers NaN."""
-    pixels = preprocessing.to_input(picture, graph.input.shape[1])[np.newaxis].astype(np.float32)
-    logit, _ = graph(pixels)
-    probability = float(metrics.sigmoid(np.asarray(logit))[0, 0])
-    if not np.isfinite(probability):
+def _answers(graph: keras.Model, inputs: np.ndarray) -> np.ndarray:
+    """Probability (n,) of inputs, uint8 (n, size, size, 1). Raises ModelFileError where the network answers NaN."""
+    logits = [np.asarray(graph(pixels[np.newaxis].astype(np.float32))[0])[0, 0] for pixels in inputs]
+    if not np.isfinite(logits).all():
         raise ModelFileError("It answers NaN to a chest X-ray: its weights are damaged, export it again.")
-    return round(probability, 5)
+    return metrics.sigmoid(np.array(logits, np.float64))
 
 
 def _compare(folder: Path, model: keras.Model, options: Options) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 from ml_model import bundle, dataset
 from ml_model.classifier import Classifier
 from ml_model.dataset import DataError
+from ml_model.evaluation import promotion
 from ml_model.training import distillation, export, fitting, gate
 from ml_model.training.fitting import Settings
 
-SOURCE = {
+PUBLIC_SET = {
     "name": "Chest X-Ray Images (Pneumonia), official train split",
     "authors": "Kermany, Zhang, Goldbaum 2018, Mendeley Data, doi 10.17632/rscbjbr9sj",
     "licence": "CC BY 4.0",
@@ -82,8 +83,9 @@ def train(
         fitted = fitting.fit(train_part, validation, settings, work, verbose=verbose)
     for name, epoch in fitted.best_epochs.items():
         say(f"{name}: epoch {epoch} of {len(fitted.history[name])} is kept")
+    public = dataset.is_public_train_split(zip(pictures.files, pictures.labels, strict=True))
     data = {
-        **SOURCE,
+        **(PUBLIC_SET if public else {"name": dataset.printable(data_dir.resolve().name), "origin": "not told"}),
         "split": "by patient, so that no patient is in both parts",
         "train": train_part.counts(),
         **added,
@@ -108,5 +110,8 @@ def train(
     try:
         Classifier(bundle.current(root))
     except bundle.BundleError:
-        bundle.make_current(folder)
+        try:
+            promotion.promote(Classifier(folder), root)
+        except promotion.Refused as error:  # the bundle is whole all the same
+            say(str(error))
     return folder
