@@ -57,6 +57,7 @@ def export_reviewed(folder: Path) -> Exported:
     try:
         if folder.exists() and any(folder.iterdir()):
             raise ExportRefused(f"{folder} is not empty. Name a new folder, so that no earlier reading stays in it.")
+        readings().exists()  # so that a database that fails leaves no folder behind
         for name in inference.CLASS_FOLDERS.values():
             (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
         with (folder / inference.MANIFEST).open("w", newline="", encoding="utf-8") as file:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -175,6 +176,91 @@ def test_list_models_marks_the_served_one_and_tells_of_a_damaged_one(tmp_path, s
     assert lines[1].split()[-1] == f"{inference.model_card().metrics['test']['auroc']['value']:.4f}"
     assert lines[2].startswith("  broken")
     assert "SHA-256" in lines[2]
+
+
+def test_a_card_that_people_edited_is_listed_or_told(tmp_path, settings):
+    settings.MODELS_DIR = str(tmp_path)
+    served = inference.bundle.TRAINED / inference.model_version()
+    card = json.loads((served / "model_card.json").read_text())
+    point = card["operating_points"]["balanced"]
+    edited = {
+        "own-point": {"operating_points": {"mine": point}, "default_operating_point": "mine"},
+        "text-threshold": {"operating_points": {"balanced": {**point, "threshold": "0.4"}}},
+        "no-metrics": {"metrics": None},
+    }
+    for name, changes in edited.items():
+        shutil.copytree(served, tmp_path / name, ignore=shutil.ignore_patterns("*.h5"))
+        (tmp_path / name / "model_card.json").write_text(json.dumps({**card, **changes}))
+    settings.MODEL_BUNDLE = "typo"
+    out = io.StringIO()
+    call_command("list_models", stdout=out)
+    said = out.getvalue()
+    assert re.search(r"own-point .* - +0\.\d{4}\n", said)
+    assert re.search(r"text-threshold .*damaged: threshold of 'balanced' is '0\.4'", said)
+    assert re.search(r"no-metrics .*damaged: metrics is None", said)
+    assert "MODEL_BUNDLE=typo names none of them" in said
+    with pytest.raises(inference.Unavailable, match="list_models"):
+        inference.load()
+
+
+def test_what_training_would_fail_on_later_is_told_at_once(tmp_path, xray):
+    for label in ("NORMAL", "PNEUMONIA"):
+        (tmp_path / "train" / label).mkdir(parents=True)
+        (tmp_path / "train" / label / "a.jpg").write_bytes(xray(size=(64, 64)))
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "README.txt").write_text("no picture")
+    for option in ("--other-pictures", "--other-chests"):
+        for folder in ("typo", "notes"):
+            with pytest.raises(CommandError, match=f"no pictures in .*{folder}"):
+                call_command("train_model", str(tmp_path), option, str(tmp_path / folder))
+    with pytest.raises(CommandError, match="not allowed with"):
+        call_command("train_model", str(tmp_path), "--teacher", "x", "--from-scratch")
+    with pytest.raises(CommandError, match=r"no model 'typo'.*list_models"):
+        call_command("train_model", str(tmp_path), "--teacher", "typo")
+
+
+@pytest.mark.parametrize("command", [["drift_report"], ["export_reviewed", "reviewed"]])
+def test_without_a_database_commands_say_so_and_leave_nothing_behind(tmp_path, command):
+    finished = subprocess.run(
+        [sys.executable, Path(django_settings.BASE_DIR) / "manage.py", *command],
+        cwd=tmp_path,
+        env={"VAR_DIR": str(tmp_path / "var"), "DATABASE_URL": f"sqlite:///{tmp_path}/none.sqlite3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 1
+    assert "manage.py migrate" in finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert not (tmp_path / "reviewed").exists()
+
+
+def test_a_reader_that_goes_ends_a_command_without_complaint():
+    shell = f"{sys.executable} manage.py list_models | true"
+    finished = subprocess.run(
+        ["bash", "-c", shell], cwd=django_settings.BASE_DIR, capture_output=True, text=True, check=True
+    )
+    assert "Traceback" not in finished.stderr
+    assert "BrokenPipe" not in finished.stderr
+
+
+def test_files_that_fail_and_ctrl_c_are_sentences(tmp_path, settings, monkeypatch, xray):
+    for label in ("NORMAL", "PNEUMONIA"):
+        (tmp_path / "pictures" / label).mkdir(parents=True)
+        (tmp_path / "pictures" / label / "a.jpg").write_bytes(xray(size=(64, 64)))
+    settings.MODEL_BUNDLE = str(shutil.copytree(inference.bundle.current(), tmp_path / "copy"))
+    inference.load()
+    shutil.rmtree(tmp_path / "copy")
+    with pytest.raises(CommandError, match="copy: No such file or directory"):
+        call_command("evaluate_model", str(tmp_path / "pictures"))
+
+    def interrupted(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(inference, "train", interrupted)
+    with pytest.raises(CommandError, match="goes on where it stopped") as stopped:
+        call_command("train_model", str(tmp_path))
+    assert stopped.value.returncode == 130
 
 
 def test_a_version_is_a_model_bundle_too(settings, monkeypatch):

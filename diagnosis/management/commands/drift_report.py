@@ -5,9 +5,10 @@ from argparse import ArgumentTypeError
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from diagnosis import drift
+from diagnosis.management import base
 
 
 def _number(text: str) -> int:
@@ -16,7 +17,7 @@ def _number(text: str) -> int:
     return int(text)
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = (
         "Compare the last scores of the model that answers with those of its validation pictures: population "
         "stability index and Kolmogorov-Smirnov, and what they mean."

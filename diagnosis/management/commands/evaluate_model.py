@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from diagnosis import inference
+from diagnosis.management import base
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = (
         "Measure the served model, or another, on FOLDER/{NORMAL,PNEUMONIA}, and store the figures in its model card "
         "and each picture's score in its report."
@@ -30,7 +31,8 @@ class Command(BaseCommand):
             "{accepted} pass the gate".format(evaluation.version, **figures)
         )
         say(f"{'AUROC':<20} {_interval(figures['auroc'])}")
-        say(f"{'calibration error':<20} {_interval(figures['calibration_error'])}")
+        ill = f"{100 * figures['pneumonia'] / figures['pictures']:.1f} % ill, as here"
+        say(f"{'calibration error':<20} {_interval(figures['calibration_error'])}   with {ill}")
         for point, at in figures["operating_points"].items():
             say(f"\n{point}, threshold {at['threshold']:.4f}")
             for name in ("accuracy", "sensitivity", "specificity"):

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from diagnosis import learning
+from diagnosis.management import base
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = (
         "Write every picture that somebody has read as Normal or Pneumonia to DIR/{NORMAL,PNEUMONIA}, with a manifest, "
         "for train_model --extra DIR."

@@ -4,12 +4,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from diagnosis import inference
+from diagnosis.management import base
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = (
         "Turn a network that was trained elsewhere, a Keras 2 or 3 .h5 file, into a model that this site can serve. "
         "What the file does not tell is asked for."

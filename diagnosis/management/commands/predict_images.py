@@ -5,13 +5,14 @@ from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
 from diagnosis import answers, bulk, inference
+from diagnosis.management import base
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = "Classify picture files, and all files in folders; nothing is stored. A bad file is a row with its error."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -46,7 +47,7 @@ class Command(BaseCommand):
         try:
             self._write(options["paths"], layout, output, options["jobs"])
         except BrokenPipeError:
-            sys.stderr.close()  # the reader has gone, as with `| head`
+            raise
         except answers.NotContinued as error:
             raise CommandError(str(error)) from error
         except OSError as error:

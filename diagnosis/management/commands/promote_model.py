@@ -3,12 +3,13 @@
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from diagnosis import inference
+from diagnosis.management import base
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = (
         "Make a model the served one, if on the test split it is not worse than the one that is. Both must have been "
         "measured there by evaluate_model. Running servers take it up by themselves."

@@ -3,16 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from diagnosis import inference
+from diagnosis.management import base
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = (
         "Train a network on DATA_DIR/train/{NORMAL,PNEUMONIA}. It is served once promote_model says so, "
         "or at once where no other can be. After an interruption, the same command goes on where it stopped."
     )
+    stopped = "Stopped. The same command goes on where it stopped."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("data_dir", type=Path, metavar="DATA_DIR")
@@ -22,11 +24,17 @@ class Command(BaseCommand):
         parser.add_argument("--small-epochs", type=int, help="passes over the pictures for the small trunk")
         parser.add_argument("--batch-size", type=int, help="pictures a step")
         parser.add_argument("--learning-rate", type=float, help="its highest value")
-        parser.add_argument("--size", type=int, help="side of the network's input, pixels, a multiple of 32")
+        parser.add_argument("--size", type=int, help="side of the network's input in pixels, a multiple of 32")
         parser.add_argument("--validation-share", type=float, help="share of patients held out, 0 to 1")
         parser.add_argument("--frozen-blocks", type=int, help="first blocks that keep their ImageNet weights")
         parser.add_argument("--seed", type=int)
-        parser.add_argument("--from-scratch", action="store_true", help="start from random weights, not from ImageNet")
+        start = parser.add_mutually_exclusive_group()
+        start.add_argument("--from-scratch", action="store_true", help="start from random weights, not from ImageNet")
+        start.add_argument(
+            "--teacher",
+            metavar="MODEL",
+            help="a version, or a bundle's folder, to teach a student, half as dear to run, beside the labels",
+        )
         parser.add_argument(
             "--extra",
             type=Path,
@@ -44,11 +52,6 @@ class Command(BaseCommand):
             type=Path,
             metavar="DIR",
             help="chest X-rays of other hospitals, without labels, for the gate and for a student",
-        )
-        parser.add_argument(
-            "--teacher",
-            metavar="MODEL",
-            help="a version, or a bundle's folder, to teach a student, half as dear to run, beside the labels",
         )
         parser.add_argument(
             "--output", type=Path, metavar="DIR", help="where the bundle goes; the setting MODELS_DIR if absent"

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from diagnosis import inference
+from diagnosis.management import base
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = (
         "Write what the served model, or another, says of its validation pictures into its report, for drift_report. "
         "train_model does so by itself; models from before it need this once."
@@ -25,6 +26,4 @@ class Command(BaseCommand):
             path, pictures = inference.validation_scores(options["data_dir"], model=options["model"])
         except (inference.DataError, inference.Unavailable) as error:
             raise CommandError(str(error)) from error
-        except OSError as error:
-            raise CommandError(f"{error.filename} cannot be written: {error.strerror}") from error
         self.stdout.write(f"Scores of {pictures} validation pictures: {path}")
