@@ -67,16 +67,17 @@ def answer_probes(get_response: Handler) -> Handler:
 
 
 def keep_answers_private(get_response: Handler) -> Handler:
-    """Let nobody but the person's own browser keep an answer that does not say how long it is good for, and let that
-    one ask again each time.
+    """Let nobody keep an answer that does not say itself how long it is good for, but the person's own browser; and
+    not that one either where there is a session.
 
-    Pages and the API's answers tell of one person's pictures. `no-store` would say more, and would make browsers load
-    a page anew when somebody goes back.
+    Pages and the API's answers tell of one person's pictures. What a browser may keep, it shows once more to whoever
+    goes back after that person has logged out.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        response.headers.setdefault("Cache-Control", "private, no-cache")
+        at_most = "no-store" if settings.SESSION_COOKIE_NAME in request.COOKIES else "no-cache"
+        response.headers.setdefault("Cache-Control", f"private, {at_most}")
         return response
 
     return middleware
