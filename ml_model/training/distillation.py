@@ -93,13 +93,14 @@ def distil(
 class Lessons(keras.utils.PyDataset):
     """Batches of spoiled pictures with what to answer: float32 (batch, size, size, 1) of 0..255, (batch,), weights.
 
-    Every second epoch spoils strongly. Drawn anew for each batch and epoch, the same in each run.
+    Every second epoch spoils strongly. Drawn anew for each batch and epoch: order and greys the same in each run, the
+    spoiling only in runs that are not interrupted.
     """
 
     def __init__(
         self, teacher: Classifier, train: PictureSet, elsewhere: np.ndarray | None, settings: Settings, epoch: int = 0
     ):
-        super().__init__(workers=1, max_queue_size=8)
+        super().__init__()
         self.teacher, self.epoch = teacher, epoch
         self.seed, self.batch_size = settings.seed, settings.batch_size
         others = train.pictures[:0] if elsewhere is None else elsewhere
