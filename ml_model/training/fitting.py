@@ -54,7 +54,8 @@ class Settings:
                 raise ValueError(f"--{name.replace('_', '-')} must be greater than 0, and is {value}.")
         if not 0 < self.validation_share < 1:
             raise ValueError(f"--validation-share must lie between 0 and 1, and is {self.validation_share}.")
-        if not 0 <= self.frozen_blocks <= (most := len(network.BLOCKS)):
+        most = len(network.BLOCKS)
+        if not 0 <= self.frozen_blocks <= most:
             raise ValueError(f"--frozen-blocks must lie between 0 and {most}, and is {self.frozen_blocks}.")
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"--seed must lie between 0 and {2**31 - 1}, and is {self.seed}.")
