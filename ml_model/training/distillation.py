@@ -44,8 +44,8 @@ def distil(
     """A student of `teacher`, as of its last epoch: validation, which knows one hospital, cannot tell the best one.
 
     It starts from the pretrained trunk of the teacher, or from ImageNet where the teacher was trained elsewhere and has
-    none. elsewhere: chest X-rays of other
-    hospitals, uint8 (n, size, size, 1). work: a folder for checkpoints, as of `fitting.fit`.
+    none. elsewhere: chest X-rays of other hospitals, uint8 (n, size, size, 1). work: a folder for checkpoints, as of
+    `fitting.fit`.
     """
     lesson_code = Path(__file__).read_bytes()
     others = b"" if elsewhere is None else elsewhere.tobytes()
