@@ -136,8 +136,9 @@ class PredictionViewSet(
         return files
 
     def check_address(self, request: Request) -> None:
-        if request.method == "POST" and (misplaced := sorted(set(PredictOptions().fields) & set(request.query_params))):
-            raise exceptions.ValidationError({misplaced[0]: "Send this as a field of the form, not in the address."})
+        for name in sorted(request.query_params):
+            if request.method == "POST" and name in PredictOptions().fields:
+                raise exceptions.ValidationError({name: "Send this as a field of the form, not in the address."})
         super().check_address(request)
 
     def _options(self, request: Request) -> dict[str, Any]:
