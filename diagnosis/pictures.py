@@ -1,7 +1,8 @@
 """A prediction's pictures as HTTP answers, for pages and API alike. Whether the caller may see them is asked before."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import get_conditional_response, patch_cache_control, patch_vary_headers
@@ -14,6 +15,16 @@ logger = logging.getLogger(__name__)
 
 class FileMissing(Http404):
     """The row is there, and its file is not in storage."""
+
+
+@contextmanager
+def from_storage(key: object) -> Iterator[None]:
+    """Raises FileMissing where a file is not in storage; key: tells the log whose."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        logger.error("A file is missing in storage, that of %s", key)
+        raise FileMissing from error
 
 
 def xray(request: HttpRequest, prediction: Prediction) -> HttpResponseBase:
@@ -54,11 +65,8 @@ def _kept_by_browser(request: HttpRequest, etag: str, answer: Callable[[], HttpR
     conditional = get_conditional_response(request, etag=etag)
     if conditional is not None and conditional.status_code == 412:
         return conditional
-    try:
+    with from_storage(etag):
         response = conditional if conditional is not None else answer()
-    except FileNotFoundError as error:
-        logger.error("A file is missing in storage, that of %s", etag)
-        raise FileMissing from error
     response.headers["ETag"] = etag
     patch_cache_control(response, private=True, max_age=3600, immutable=True)
     patch_vary_headers(response, ["Authorization", "Cookie"])

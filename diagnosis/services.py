@@ -148,7 +148,7 @@ def analyse_all_the_same(rejected: Prediction, *, by: access.Person) -> Predicti
     """Analyse a rejected picture again, whatever it shows: a further prediction of the same upload, `forced`.
 
     Should the served model take it for a chest X-ray, the new prediction is an ordinary one.
-    Raises inference.Unavailable without a classifier, and NotStored.
+    Raises inference.Unavailable without a classifier, NotStored, and FileNotFoundError where storage has lost it.
     """
     upload = rejected.upload
     with upload.file.open() as file:
@@ -236,6 +236,7 @@ def everything_of(user: User) -> IO[bytes]:
     """A ZIP file with all that is of `user`, on disk while open.
 
     The pictures that they sent, as stored, heatmaps and predictions.json; and readings.json, the readings they wrote.
+    A file that storage has lost is null there.
     """
     archive = tempfile.TemporaryFile()  # noqa: SIM115  the caller closes it
     told = []
@@ -275,13 +276,17 @@ def everything_of(user: User) -> IO[bytes]:
     return archive
 
 
-def _put(archive: zipfile.ZipFile, stem: str, file: FieldFile) -> str:
-    """Copy a stored file into the archive, unless it is there, and return its name there."""
+def _put(archive: zipfile.ZipFile, stem: str, file: FieldFile) -> str | None:
+    """Copy a stored file into the archive, unless it is there, and return its name there; None where it is lost."""
     name = f"{stem}.{str(file.name).rpartition('.')[2]}"
     try:
         archive.getinfo(name)
     except KeyError:
-        with file.open("rb") as source, archive.open(name, "w") as target:
+        try:
+            source = file.open("rb")
+        except FileNotFoundError:
+            return None
+        with source, archive.open(name, "w") as target:
             shutil.copyfileobj(source, target)
     return name
 

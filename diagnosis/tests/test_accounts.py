@@ -353,6 +353,16 @@ def test_all_that_is_mine_is_in_the_download_and_nothing_else(client, alice, cha
     assert AuditEvent.objects.filter(actor="alice", action="exported").count() == 1
 
 
+def test_a_picture_that_storage_lost_keeps_nobody_from_the_rest(client, alice, xray):
+    client.force_login(alice)
+    send(client, xray()).upload.file.delete(save=False)
+    kept = send(client, xray(seed=1))
+    with zipfile.ZipFile(io.BytesIO(b"".join(client.get("/accounts/download").streaming_content))) as archive:
+        told = json.loads(archive.read("predictions.json"))
+        assert archive.read(told[1]["picture"]) == kept.upload.file.open().read()
+    assert [row["picture"] is None for row in told] == [True, False]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_all_that_is_mine_is_deleted_after_the_password(client, alice, bob, charlie, xray, settings):
     other = Client()

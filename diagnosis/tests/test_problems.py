@@ -266,6 +266,12 @@ def test_pictures_are_served_as_what_they_are_and_nothing_else(client, xray):
         assert client.head(address)["ETag"] == response["ETag"]
 
 
+def test_what_cannot_be_analysed_again_since_its_file_is_gone_is_not_found(client, no_xray, settings):
+    refused = client.post("/predict", {"file": SimpleUploadedFile("board.png", no_xray)}).json()
+    shutil.rmtree(settings.MEDIA_ROOT)
+    assert client.post(refused["url"] + "all-the-same").status_code == 404
+
+
 def test_a_picture_that_is_not_the_one_named_or_whose_file_is_gone(client, xray, settings, caplog):
     made = client.post("/predict", {"file": SimpleUploadedFile("x.jpg", xray())}).json()
     programs = [f"/api/predictions/{made['id']}/{picture}/" for picture in ("heatmap", "original")]
@@ -281,8 +287,8 @@ def test_a_picture_that_is_not_the_one_named_or_whose_file_is_gone(client, xray,
         response = client.get(address)
         assert_problem(response, 404, "not_found")
         assert "missing on the server" in response.json()["detail"]
-    assert [client.get(address).status_code for address in pages] == [404, 404, 404]
-    assert sum(record.levelname == "ERROR" for record in caplog.records) == 5
+    assert [client.get(address).status_code for address in [*pages, made["url"] + "report.pdf"]] == [404] * 4
+    assert sum(record.levelname == "ERROR" for record in caplog.records) == 6
 
 
 @pytest.mark.parametrize(

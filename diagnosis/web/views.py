@@ -71,7 +71,8 @@ def analyse_all_the_same(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     if not rejected.is_rejected:
         return redirect(rejected)
     try:
-        return redirect(services.analyse_all_the_same(rejected, by=access.person_of(request)))
+        with pictures.from_storage(rejected.pk):
+            return redirect(services.analyse_all_the_same(rejected, by=access.person_of(request)))
     except inference.Unavailable:
         failure = {"name": rejected.upload.original_name, "message": inference.UNAVAILABLE}
         return _upload_page(request, UploadForm(), [failure], status=503)
@@ -203,7 +204,8 @@ def report_page(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 def report_pdf(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """One result as a PDF of one page."""
     found = _visible(request, pk)
-    content = report.pdf(found)
+    with pictures.from_storage(found.pk):
+        content = report.pdf(found)
     audit.record(access.person_of(request), audit.Action.VIEWED, [found], detail=f"{audit.RESULT}, PDF")
     response = HttpResponse(content, content_type="application/pdf")
     # Named by its key: what the sender calls the file may tell who it shows.
