@@ -25,6 +25,13 @@ def text(response) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
 
 
+def test_first_page_tells_whom_the_network_learned_from_where_that_is_known(client, monkeypatch):
+    said = "learned from children"
+    assert said in client.get("/").content.decode()
+    monkeypatch.delitem(inference.model_card().data, "population")
+    assert said not in client.get("/").content.decode()
+
+
 def test_first_page_offers_the_form_and_tells_the_limits(client):
     page = client.get("/")
     assert page.status_code == 200

@@ -99,6 +99,7 @@ def _upload_page(request: HttpRequest, form: UploadForm, failures: list[dict], s
         "extensions": ",".join(EXTENSIONS),
         "formats": _("%(list)s or %(last)s") % {"list": ", ".join(formats[:-1]), "last": formats[-1]},
         "operating_points": _operating_points(),
+        "learned_from_children": (card := inference.model_card()) is not None and "population" in card.data,
         "recent": access.own(access.person_of(request))[:RECENT],
     }
     return render(request, "diagnosis/upload.html", context, status=status)
