@@ -188,19 +188,32 @@ def test_a_student_takes_pictures_as_its_teacher(trained, data, tmp_path):
         )
 
 
-def test_a_student_learns_without_other_hospitals_and_from_a_teacher_of_another_kind(trained, data, tmp_path):
-    """Of an imported teacher it takes the answers alone, and starts from ImageNet."""
-    from ml_model import dataset, network
-    from ml_model.training import distillation, fitting, imagenet
+def test_lessons_need_no_other_hospital(data):
+    from ml_model import dataset
+    from ml_model.training import distillation, fitting
 
-    teacher = Classifier(trained.folder)
-    teacher.card = replace(teacher.card, data={})
-    pictures = dataset.load(data / "train", 64)
-    few = pictures.only(np.arange(len(pictures)) % 4 == 0)
-    settings = fitting.Settings(**{**TINY, "epochs": 1, "frozen_blocks": 1})
-    student = distillation.distil(teacher, few, few, settings, tmp_path, verbose=0).model
-    start = network.student(64)
-    imagenet.load_into(start)
+    teacher = Classifier(bundle.current())
+    pictures = dataset.load(data / "train", size := teacher.card.input_size)
+    pictures = pictures.only(np.arange(len(pictures)) % 4 == 0)
+    lessons = distillation.Lessons(teacher, pictures, None, fitting.Settings(**TINY))
+    lessons.augment = dict.fromkeys(lessons.augment, lambda pictures, training: pictures)  # slow to begin
+    ((seen, answers, weights),) = (lessons[index] for index in range(len(lessons)))
+    assert (seen.shape, answers.shape, weights.shape) == ((8, size, size, 1), (8,), (8,))
+    assert np.all((answers > 0) & (answers < 1))
+
+
+@pytest.mark.parametrize("trained_elsewhere", [False, True])
+def test_a_student_starts_from_its_teachers_trunk_or_from_imagenet(trained, trained_elsewhere):
+    import keras
+
+    from ml_model import network
+    from ml_model.training import distillation, imagenet
+
+    teacher, start = Classifier(trained.folder), keras.saving.load_model(trained.folder / bundle.KERAS_FILE)
+    if trained_elsewhere:
+        teacher.card, start = replace(teacher.card, data={}), network.student(64)
+        imagenet.load_into(start)
+    distillation.start_from(student := network.student(64), teacher)
     assert np.array_equal(student.get_layer("stem").get_weights(), start.get_layer("stem").get_weights())
 
 

@@ -43,9 +43,8 @@ def distil(
 ) -> Fitted:
     """A student of `teacher`, as of its last epoch: validation, which knows one hospital, cannot tell the best one.
 
-    It starts from the pretrained trunk of the teacher, or from ImageNet where the teacher was trained elsewhere and has
-    none. elsewhere: chest X-rays of other hospitals, uint8 (n, size, size, 1). work: a folder for checkpoints, as of
-    `fitting.fit`.
+    It starts from the pretrained trunk of the teacher, where that has one. elsewhere: chest X-rays of other hospitals,
+    uint8 (n, size, size, 1). work: a folder for checkpoints, as of `fitting.fit`.
     """
     lesson_code = Path(__file__).read_bytes()
     others = b"" if elsewhere is None else elsewhere.tobytes()
@@ -55,10 +54,7 @@ def distil(
     fitting.keep_freed_memory()
     keras.utils.set_random_seed(settings.seed)
     model = network.student(settings.size)
-    if "train" in teacher.card.data:
-        _start_from(model, keras.saving.load_model(teacher.folder / bundle.KERAS_FILE, compile=False))
-    else:
-        imagenet.load_into(model)
+    start_from(model, teacher)
     fitting.freeze(model, settings.frozen_blocks)
     validation = fitting.with_augmented_copy(validation, settings.seed)
 
@@ -145,9 +141,16 @@ class Lessons(keras.utils.PyDataset):
         return np.log(probabilities / (1 - probabilities))
 
 
-def _start_from(model: keras.Model, teacher: keras.Model) -> None:
-    """Give `model` the weights of every layer of its trunk that `teacher` has too."""
-    names = {layer.name for layer in teacher.layers} - {network.HEAD}
+def start_from(model: keras.Model, teacher: Classifier) -> None:
+    """Give `model` the teacher's weights of every layer that both have.
+
+    A teacher that was trained elsewhere has none of them, and the weights are those of ImageNet.
+    """
+    if "train" not in teacher.card.data:
+        imagenet.load_into(model)
+        return
+    trained = keras.saving.load_model(teacher.folder / bundle.KERAS_FILE, compile=False)
+    names = {layer.name for layer in trained.layers} - {network.HEAD}
     for layer in model.layers:
         if layer.name in names:
-            layer.set_weights(teacher.get_layer(layer.name).get_weights())
+            layer.set_weights(trained.get_layer(layer.name).get_weights())
