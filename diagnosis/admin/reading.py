@@ -41,7 +41,7 @@ def _waiting(request: HttpRequest, person: access.Person) -> Any:
 
 
 def _keep_note(request: HttpRequest, pk: uuid.UUID, note: str) -> None:
-    """For when the picture is read again in this session; an empty one takes away what was kept."""
+    """For when the same person comes back to the picture; an empty one takes away what was kept."""
     notes = {key: kept for key, kept in request.session.get(_NOTES, {}).items() if key != str(pk)}
     if note.strip():
         notes[str(pk)] = note[:2000]
