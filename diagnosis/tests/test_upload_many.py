@@ -226,8 +226,9 @@ def test_one_or_all_can_be_cancelled_and_tried_again(upload_page: Page):
     expect(page.locator(".total__counts")).to_have_text("4 of 4 finished · Normal: 4")
 
 
-def test_what_has_been_sent_whole_gets_its_answer_whatever_is_cancelled(upload_page: Page, pictures, monkeypatch):
-    page = upload_page
+@pytest.fixture
+def go_on(monkeypatch) -> threading.Event:
+    """Each analysis waits until this is set."""
     go_on, diagnose = threading.Event(), services.diagnose
 
     def slowly(**options):
@@ -235,6 +236,11 @@ def test_what_has_been_sent_whole_gets_its_answer_whatever_is_cancelled(upload_p
         return diagnose(**options)
 
     monkeypatch.setattr(services, "diagnose", slowly)
+    return go_on
+
+
+def test_what_has_been_sent_whole_gets_its_answer_whatever_is_cancelled(upload_page: Page, pictures, go_on):
+    page = upload_page
     choose(page, pictures[:2])
     analyse(page)
     expect(row(page, "first.jpg")).to_contain_text("Analysing")
@@ -305,15 +311,8 @@ def test_leaving_asks_first_while_work_goes_on_and_not_after(upload_page: Page, 
     assert len(asked) == 1
 
 
-def test_progress_is_shown_while_sending_and_while_analysing(upload_page: Page, tmp_path, xray, monkeypatch):
+def test_progress_is_shown_while_sending_and_while_analysing(upload_page: Page, tmp_path, xray, go_on):
     page = upload_page
-    go_on, diagnose = threading.Event(), services.diagnose
-
-    def slowly(**options):
-        go_on.wait(10)
-        return diagnose(**options)
-
-    monkeypatch.setattr(services, "diagnose", slowly)
     (tmp_path / "large.png").write_bytes(xray("PNG", size=(1600, 1400)))
     slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 3_000_000}
     page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", slow)
