@@ -18,6 +18,15 @@ pytestmark = pytest.mark.django_db(transaction=True)
 ALL_IMAGES_LOADED = "() => [...document.images].every(image => image.complete && image.naturalWidth > 0)"
 
 
+def wait_until(page: Page, expression: str) -> None:
+    """`page.wait_for_function` without eval, which the site's policy forbids from the second look on."""
+    for _ in range(200):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"not so after 10 s: {expression}")
+
+
 @pytest.fixture
 def files(tmp_path: Path, xray) -> list[Path]:
     paths = [tmp_path / "clear.jpg", tmp_path / "opaque.png"]
@@ -46,7 +55,7 @@ def test_a_chosen_picture_is_previewed_analysed_and_remembered(quiet_page: Page,
     prediction = Prediction.objects.get()
     expect(page.get_by_role("heading", level=1)).to_contain_text(prediction.label)
 
-    page.wait_for_function(ALL_IMAGES_LOADED)
+    wait_until(page, ALL_IMAGES_LOADED)
     heatmap, xray = (page.locator(f".viewer__canvas--{name}").first for name in ("heatmap", "xray"))
     assert heatmap.bounding_box() == xray.bounding_box(), "the heatmap lies over the X-ray"
 
@@ -83,7 +92,7 @@ def test_pictures_dropped_on_the_page_are_analysed(quiet_page: Page, live_server
     assert Prediction.objects.count() == 2
     page.get_by_role("link", name="All results").first.click()
     page.wait_for_url(re.compile("/history/"))
-    page.wait_for_function(ALL_IMAGES_LOADED)
+    wait_until(page, ALL_IMAGES_LOADED)
 
 
 def test_a_picture_that_is_none_is_explained_on_the_page(page: Page, live_server, tmp_path):
@@ -131,7 +140,7 @@ def test_results_are_selected_compared_and_deleted(quiet_page: Page, live_server
     ticks.nth(2).click()
     compare.click()
     page.wait_for_url(re.compile("/history/compare/"))
-    page.wait_for_function(ALL_IMAGES_LOADED)
+    wait_until(page, ALL_IMAGES_LOADED)
     heatmaps, pictures = page.locator(".compare__heatmap"), page.locator(".compare__xray")
     expect(heatmaps).to_have_count(2)
     assert heatmaps.first.bounding_box() == pytest.approx(pictures.first.bounding_box(), abs=1)
@@ -192,7 +201,7 @@ def test_all_rows_are_ticked_at_once_on_every_screen(page: Page, live_server, cl
     page.goto(f"{live_server.url}/history/", wait_until="commit")
     rows, everything = page.locator(".worklist tbody tr"), page.locator("#select-all")
     expect(rows).to_have_count(3)
-    page.wait_for_function("document.fonts.status === 'loaded' && document.styleSheets.length >= 4")
+    wait_until(page, "document.fonts.status === 'loaded' && document.styleSheets.length >= 4")
     before = rows.first.bounding_box()
     scripts[0].continue_()
     expect(everything).to_be_visible()
@@ -238,7 +247,7 @@ def queue(quiet_page: Page, live_server, client, bob, xray) -> Page:
 
 def test_a_reviewer_works_through_the_queue_by_keyboard(queue: Page):
     page = queue
-    page.wait_for_function(ALL_IMAGES_LOADED)
+    wait_until(page, ALL_IMAGES_LOADED)
     expect(page.locator("#heatmap")).to_have_count(0)
 
     def press(key: str) -> None:
@@ -309,7 +318,7 @@ def test_the_viewer_helps_to_read_and_tells_nothing_of_the_answer(queue: Page):
     whole = queue.evaluate(scale)
     assert whole > 2, "a small picture is scaled up"
     queue.keyboard.press("+")  # with the focus nowhere
-    queue.wait_for_function(f"{scale} > {whole}")
+    wait_until(queue, f"{scale} > {whole}")
     queue.keyboard.press("i")
     expect(queue.get_by_role("button", name="Invert")).to_have_attribute("aria-pressed", "true")
     queue.keyboard.press("?")
