@@ -46,10 +46,10 @@ def own_storage(settings, tmp_path: Path) -> None:
 @pytest.fixture(autouse=True)
 def own_model(monkeypatch) -> None:
     """A test that serves another model leaves the process as it was."""
-    from diagnosis import inference
+    from diagnosis.inference import serving
 
     for name in ("_classifier", "_failure", "_opened"):
-        monkeypatch.setattr(inference, name, getattr(inference, name))
+        monkeypatch.setattr(serving, name, getattr(serving, name))
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,8 @@ from itertools import combinations
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from diagnosis import inference, reviews
+from diagnosis import reviews
+from diagnosis.inference import serving
 from diagnosis.models import Prediction, Review
 
 # Whoever has seen the answer tends to agree with it, so a reading that is not blind tells little of the model.
@@ -60,20 +61,20 @@ class Agreement:
 
     @property
     def sensitivity(self) -> dict[str, float] | None:
-        return self._right(inference.PNEUMONIA)
+        return self._right(serving.PNEUMONIA)
 
     @property
     def specificity(self) -> dict[str, float] | None:
-        return self._right(inference.NORMAL)
+        return self._right(serving.NORMAL)
 
     def _right(self, kind: str) -> dict[str, float] | None:
-        whole = sum(self.counts[kind, label] for label in inference.LABELS)
+        whole = sum(self.counts[kind, label] for label in serving.LABELS)
         return share(self.counts[kind, kind], whole) if whole else None
 
     def matrix(self) -> Iterator[tuple[str, list[int]]]:
         """A row for each reading: its name, and how often the model answered Normal and Pneumonia to it."""
-        for reading in (inference.NORMAL, inference.PNEUMONIA, Review.Reading.UNREADABLE):
-            yield str(Review.Reading(reading).label), [self.counts[reading, label] for label in inference.LABELS]
+        for reading in (serving.NORMAL, serving.PNEUMONIA, Review.Reading.UNREADABLE):
+            yield str(Review.Reading(reading).label), [self.counts[reading, label] for label in serving.LABELS]
 
 
 @dataclass(frozen=True)

@@ -18,15 +18,16 @@ class DiagnosisConfig(AppConfig):
     verbose_name = _("Diagnosis")
 
     def ready(self) -> None:
-        from diagnosis import checks, inference, roles
+        from diagnosis import checks, roles
+        from diagnosis.inference import serving
 
         if sys.argv[1:2] in (["check"], ["runserver"]):
             checks.register()
         post_migrate.connect(roles.ensure, sender=self)
 
         try:
-            inference.load()
-        except inference.Unavailable as error:
+            serving.load()
+        except serving.Unavailable as error:
             # Not fatal here: `train_model` must be able to start and mend it. The system check stops
             # `runserver`, and a process past the checks answers 503 with this sentence.
             logger.critical("%s", error)

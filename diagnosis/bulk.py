@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from diagnosis import inference
+from diagnosis.inference import serving
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,9 @@ def classify(paths: Iterable[Path], *, jobs: int) -> Generator[Row, None, None]:
     """A row for each of `paths`, in their order, on `jobs` threads; nothing a file is or holds raises.
 
     Decoding and the network leave Python's lock, so that threads use all cores, each with an interpreter
-    of its own over one model. Raises inference.Unavailable without a classifier.
+    of its own over one model. Raises serving.Unavailable without a classifier.
     """
-    inference.classifier()
+    serving.classifier()
     remaining = iter(paths)
     with ThreadPoolExecutor(jobs, "classify") as workers:
         try:
@@ -116,9 +116,9 @@ def _row(path: Path) -> Row:
             os.scandir(path).close()  # raises what kept its files from being found
         if not stat.S_ISREG(about.st_mode):
             return Row(name, "error", error="This is no file of bytes, and was not opened.")
-        inference.limits().check_bytes(about.st_size)
-        finding = inference.diagnose(path.read_bytes())
-    except inference.PictureError as error:
+        serving.limits().check_bytes(about.st_size)
+        finding = serving.diagnose(path.read_bytes())
+    except serving.PictureError as error:
         return Row(name, "error", error=str(error))
     except OSError as error:
         return Row(name, "error", error=f"The file cannot be read: {error.strerror}")
@@ -131,7 +131,7 @@ def _row(path: Path) -> Row:
             "rejected",
             model_version=finding.model_version,
             chest_xray_score=score,
-            error=str(inference.NOT_A_CHEST_XRAY),
+            error=str(serving.NOT_A_CHEST_XRAY),
         )
     return Row(
         name,

@@ -11,7 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.core import checks
 
-from diagnosis import inference
+from diagnosis.inference import serving
 
 
 def register() -> None:
@@ -23,8 +23,8 @@ def register() -> None:
 def model_bundle_is_readable(**kwargs: Any) -> list[checks.CheckMessage]:
     """diagnosis.E001: the classifier of this process could not be opened."""
     try:
-        inference.classifier()
-    except inference.Unavailable as error:
+        serving.classifier()
+    except serving.Unavailable as error:
         return [checks.Error(str(error), id="diagnosis.E001")]
     return []
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from diagnosis import access, inference
-from diagnosis.inference import Comparison
+from diagnosis import access
+from diagnosis.inference import serving
 from diagnosis.models import Prediction
 
 LATEST = 500
@@ -20,7 +20,7 @@ class Measure:
 
     name: str
     title: str
-    comparison: Comparison
+    comparison: serving.Comparison
     verdict: str
 
 
@@ -45,22 +45,22 @@ def drift(latest: int = LATEST) -> Drift:
     Of all that was sent, whoever sent it. Pictures that the gate refused count for its score alone, and
     what people had analysed all the same, not at all.
     """
-    version = inference.model_version()
+    version = serving.model_version()
     own = Prediction.objects.filter(model_version=version)
     analysed = own.filter(status=Prediction.Status.OK)
     judged = own.exclude(status=Prediction.Status.FORCED).filter(chest_xray_score__isnull=False)
     try:
-        score, gate = inference.compare_with_validation(
+        score, gate = serving.compare_with_validation(
             _latest(analysed, "probability", latest), _latest(judged, "chest_xray_score", latest)
         )
-    except inference.Unavailable:
-        return Drift("", latest, [], missing=str(inference.UNAVAILABLE))
-    except inference.NoReference as error:
+    except serving.Unavailable:
+        return Drift("", latest, [], missing=str(serving.UNAVAILABLE))
+    except serving.NoReference as error:
         return Drift(version, latest, [], missing=_(error.sentence) % {"version": error.version})
     measures = [Measure("probability", _("Probability of pneumonia"), score, _verdict(score))]
     if gate:
         measures.append(Measure("chest_xray_score", _("Chest X-ray score"), gate, _verdict(gate)))
-    return Drift(version, latest, measures, share_ill=inference.share_ill_in_validation())
+    return Drift(version, latest, measures, share_ill=serving.share_ill_in_validation())
 
 
 def drift_for(person: access.Person) -> Drift | None:
@@ -72,18 +72,18 @@ def _latest(predictions: QuerySet[Prediction], column: str, number: int) -> Sequ
     return list(predictions.order_by("-created", "-id").values_list(column, flat=True)[:number])
 
 
-def _verdict(comparison: Comparison) -> str:
+def _verdict(comparison: serving.Comparison) -> str:
     match comparison.level:
-        case inference.TOO_FEW:
-            needed = inference.FEWEST_SCORES
+        case serving.TOO_FEW:
+            needed = serving.FEWEST_SCORES
             return _("Too few to tell: %(rows)d scores; at least %(needed)d are needed.") % {
                 "rows": comparison.rows,
                 "needed": needed,
             }
-        case inference.STABLE if comparison.by_chance:
+        case serving.STABLE if comparison.by_chance:
             return _("Stable: the scores differ from validation no more than chance makes them.")
-        case inference.STABLE:
+        case serving.STABLE:
             return _("Stable: the scores hardly differ from validation.")
-        case inference.DIFFERS:
+        case serving.DIFFERS:
             return _("Some drift: the scores differ from validation. Look at what has changed.")
     return _("Much drift: the scores differ greatly from validation. Its figures may not hold for these pictures.")

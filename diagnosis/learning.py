@@ -8,7 +8,8 @@ from typing import Any
 
 from django.db.models import Max, QuerySet
 
-from diagnosis import audit, inference
+from diagnosis import audit
+from diagnosis.inference import workshop
 from diagnosis.models import Review
 
 COLUMNS = (
@@ -58,9 +59,9 @@ def export_reviewed(folder: Path) -> Exported:
         if folder.exists() and any(folder.iterdir()):
             raise ExportRefused(f"{folder} is not empty. Name a new folder, so that no earlier reading stays in it.")
         readings().exists()  # so that a database that fails leaves no folder behind
-        for name in inference.CLASS_FOLDERS.values():
+        for name in workshop.CLASS_FOLDERS.values():
             (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (folder / inference.MANIFEST).open("w", newline="", encoding="utf-8") as file:
+        with (folder / workshop.MANIFEST).open("w", newline="", encoding="utf-8") as file:
             manifest = csv.writer(file, lineterminator="\n")
             manifest.writerow(COLUMNS)
             for review in readings().iterator(chunk_size=500):
@@ -84,7 +85,7 @@ def export_reviewed(folder: Path) -> Exported:
 def _write(review: Review, folder: Path) -> list[Any]:
     """Copy the picture of `review` into `folder`; returns its row of the manifest."""
     prediction, upload = review.prediction, review.prediction.upload
-    name = f"{inference.CLASS_FOLDERS[review.reading]}/{upload.pk}.{upload.file.name.rpartition('.')[2]}"
+    name = f"{workshop.CLASS_FOLDERS[review.reading]}/{upload.pk}.{upload.file.name.rpartition('.')[2]}"
     with upload.file.open("rb") as source, (folder / name).open("wb") as target:
         shutil.copyfileobj(source, target)
     return [

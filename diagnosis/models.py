@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from knox.models import AbstractAuthToken
 
-from diagnosis import inference
+from diagnosis.inference import serving
 
 
 def stored_file(instance: models.Model, name: str) -> str:
@@ -136,8 +136,8 @@ class Prediction(models.Model):
         FORCED = "forced", _("analysed though no frontal chest X-ray")
 
     class Label(models.TextChoices):
-        NORMAL = inference.NORMAL, _("Normal")
-        PNEUMONIA = inference.PNEUMONIA, _("Pneumonia")
+        NORMAL = serving.NORMAL, _("Normal")
+        PNEUMONIA = serving.PNEUMONIA, _("Pneumonia")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     upload = models.ForeignKey(Upload, models.CASCADE, related_name="predictions", verbose_name=_("upload"))
@@ -200,8 +200,8 @@ class Prediction(models.Model):
                 condition=Q(status="rejected", label="", probability__isnull=True, heatmap="")
                 | Q(status__in=["ok", "forced"], probability__isnull=False)
                 & (
-                    Q(label=inference.PNEUMONIA, probability__gte=F("threshold"))
-                    | Q(label=inference.NORMAL, probability__lt=F("threshold"))
+                    Q(label=serving.PNEUMONIA, probability__gte=F("threshold"))
+                    | Q(label=serving.NORMAL, probability__lt=F("threshold"))
                 ),
                 name="prediction_label_follows_threshold",
             ),
@@ -259,8 +259,8 @@ class Prediction(models.Model):
 
     @property
     def measured(self) -> dict[str, Any] | None:
-        """How often this model is right at this operating point; see inference.measured."""
-        return inference.measured(self.model_version, self.operating_point)
+        """How often this model is right at this operating point; see serving.measured."""
+        return serving.measured(self.model_version, self.operating_point)
 
     @property
     def certainty(self) -> str:
@@ -341,8 +341,8 @@ class Review(AppendOnly):
     """
 
     class Reading(models.TextChoices):
-        PNEUMONIA = inference.PNEUMONIA, _("Pneumonia")
-        NORMAL = inference.NORMAL, _("Normal")
+        PNEUMONIA = serving.PNEUMONIA, _("Pneumonia")
+        NORMAL = serving.NORMAL, _("Normal")
         UNREADABLE = "Unreadable", _("Unreadable")
 
     prediction = models.ForeignKey(
@@ -369,7 +369,7 @@ class Review(AppendOnly):
         ]
         constraints = [
             models.CheckConstraint(
-                condition=Q(reading__in=[inference.PNEUMONIA, inference.NORMAL, "Unreadable"]),
+                condition=Q(reading__in=[serving.PNEUMONIA, serving.NORMAL, "Unreadable"]),
                 name="review_reading_is_known",
             ),
         ]

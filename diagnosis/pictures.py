@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.cache import get_conditional_response, patch_cache_control, patch_vary_headers
 
-from diagnosis import inference
+from diagnosis.inference import serving
 from diagnosis.models import Prediction
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def xray(request: HttpRequest, prediction: Prediction) -> HttpResponseBase:
 
     def answer() -> HttpResponseBase:
         with prediction.upload.file.open() as file:
-            content, content_type = inference.displayable(file.read())
+            content, content_type = serving.displayable(file.read())
         return HttpResponse(content, content_type=content_type)
 
     return _kept_by_browser(request, f'"{prediction.upload_id}-xray"', answer)

@@ -18,7 +18,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
 from django.views.decorators.http import require_safe
 
-from diagnosis import inference, metrics
+from diagnosis import metrics
+from diagnosis.inference import serving
 from diagnosis.models import Upload
 
 logger = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ def _cache() -> str:
 
 def _model() -> str:
     try:
-        inference.classifier()
-    except inference.Unavailable:  # its sentence, which tells a path, was logged when opening failed
+        serving.classifier()
+    except serving.Unavailable:  # its sentence, which tells a path, was logged when opening failed
         return "No trained model could be opened. The log tells which command mends it."
     return _OK

@@ -14,7 +14,7 @@ from django.utils import formats, timezone
 from django.utils.translation import get_language, get_language_bidi
 from django.utils.translation import gettext as _
 
-from diagnosis import inference
+from diagnosis.inference import serving
 from diagnosis.models import Prediction
 from diagnosis.templatetags import figures, words
 
@@ -167,7 +167,7 @@ def pdf(prediction: Prediction) -> bytes:
     sheet.picture_height -= 15 * max(len(prediction.hints) - 1, 0)
     sheet.space(8)
     with prediction.upload.file.open() as file:
-        xray = inference.printable_jpeg(file.read())
+        xray = serving.printable_jpeg(file.read())
     if prediction.is_rejected:
         sheet.pictures([(xray, None, _("The picture"))])
     else:

@@ -23,7 +23,8 @@ from django.db.models import Model, QuerySet
 from django.db.models.fields.files import FieldFile
 from django.utils import timezone
 
-from diagnosis import access, audit, faults, inference, metrics
+from diagnosis import access, audit, faults, metrics
+from diagnosis.inference import serving
 from diagnosis.models import Prediction, Upload
 
 logger = logging.getLogger(__name__)
@@ -64,10 +65,10 @@ def diagnose(
     `rejected`. idempotency_key: the same sender's second request under the same key gets the
     first one's prediction, and nothing is stored again. number, request_digest: which file of the
     request this is, counted from 0, and what digest_of_several says of them, where there may be
-    several. Raises inference.PictureError for a bad file, inference.Unavailable without a
+    several. Raises serving.PictureError for a bad file, serving.Unavailable without a
     classifier, KeyReused, and NotStored.
     """
-    inference.limits().check_bytes(file.size)  # before reading it into memory
+    serving.limits().check_bytes(file.size)  # before reading it into memory
     data = file.read()
     sha256 = hashlib.sha256(data).hexdigest()
     kept_key = ""
@@ -77,7 +78,7 @@ def diagnose(
             return answered
         kept_key = _kept_key(idempotency_key, number)
 
-    finding = inference.diagnose(data, operating_point=operating_point)
+    finding = serving.diagnose(data, operating_point=operating_point)
     picture = finding.picture
     upload = Upload(
         sha256=sha256,
@@ -93,8 +94,8 @@ def diagnose(
     )
     prediction = _prediction(upload, finding, force=force)
     files = [
-        (upload.file, f"xray.{inference.FORMATS[picture.format]}", inference.without_metadata(data)),
-        (upload.thumbnail, "thumbnail.jpg", inference.thumbnail_jpeg(finding)),
+        (upload.file, f"xray.{serving.FORMATS[picture.format]}", serving.without_metadata(data)),
+        (upload.thumbnail, "thumbnail.jpg", serving.thumbnail_jpeg(finding)),
         *_heatmap_file(prediction, finding),
     ]
     try:
@@ -148,21 +149,21 @@ def analyse_all_the_same(rejected: Prediction, *, by: access.Person) -> Predicti
     """Analyse a rejected picture again, whatever it shows: a further prediction of the same upload, `forced`.
 
     Should the served model take it for a chest X-ray, the new prediction is an ordinary one.
-    Raises inference.Unavailable without a classifier, NotStored, and FileNotFoundError where storage has lost it.
+    Raises serving.Unavailable without a classifier, NotStored, and FileNotFoundError where storage has lost it.
     """
     upload = rejected.upload
     with upload.file.open() as file:
-        finding = inference.diagnose(file.read(), operating_point=_still_known(rejected.operating_point))
+        finding = serving.diagnose(file.read(), operating_point=_still_known(rejected.operating_point))
     prediction = _prediction(upload, finding, force=True)
     _store(_heatmap_file(prediction, finding), [prediction], by=by)
     return prediction
 
 
 def _still_known(operating_point: str) -> str | None:
-    return operating_point if operating_point in inference.operating_points() else None
+    return operating_point if operating_point in serving.operating_points() else None
 
 
-def _prediction(upload: Upload, finding: inference.Finding, *, force: bool) -> Prediction:
+def _prediction(upload: Upload, finding: serving.Finding, *, force: bool) -> Prediction:
     if finding.accepted:
         status = Prediction.Status.OK
     else:
@@ -185,8 +186,8 @@ def _prediction(upload: Upload, finding: inference.Finding, *, force: bool) -> P
     )
 
 
-def _heatmap_file(prediction: Prediction, finding: inference.Finding) -> list[tuple[FieldFile, str, bytes]]:
-    return [] if prediction.is_rejected else [(prediction.heatmap, "heatmap.png", inference.heatmap_png(finding))]
+def _heatmap_file(prediction: Prediction, finding: serving.Finding) -> list[tuple[FieldFile, str, bytes]]:
+    return [] if prediction.is_rejected else [(prediction.heatmap, "heatmap.png", serving.heatmap_png(finding))]
 
 
 def _store(files: list[tuple[FieldFile, str, bytes]], rows: list[Model], *, by: access.Person) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 from django.db.models import Case, Count, IntegerField, QuerySet, Value, When
 from django.utils import timezone
 
-from diagnosis import access, agreement, inference
+from diagnosis import access, agreement
+from diagnosis.inference import serving
 from diagnosis.models import OperatingPoint, Prediction
 
 PERIODS = {"day": 30, "week": 26, "month": 24}
@@ -36,11 +37,11 @@ class Counts:
 
     @property
     def pneumonia(self) -> int:
-        return self.by_label.get(inference.PNEUMONIA, 0)
+        return self.by_label.get(serving.PNEUMONIA, 0)
 
     @property
     def normal(self) -> int:
-        return self.by_label.get(inference.NORMAL, 0)
+        return self.by_label.get(serving.NORMAL, 0)
 
     @property
     def rejected(self) -> int:

@@ -23,8 +23,9 @@ from rest_framework import exceptions
 from rest_framework.parsers import MultiPartParser
 from rest_framework.views import set_rollback
 
-from diagnosis import faults, inference, logs, pictures, services
+from diagnosis import faults, logs, pictures, services
 from diagnosis.api.schema import CONTENT_TYPE
+from diagnosis.inference import serving
 from diagnosis.models import Prediction
 from diagnosis.web import preferences
 
@@ -43,7 +44,7 @@ class NotAChestXray(exceptions.APIException):
     status_code = 422
     default_code = "not_a_chest_xray"
     default_detail = format_lazy(
-        "{} {}", inference.NOT_A_CHEST_XRAY, gettext_lazy("Send it with `force=true` to have it analysed all the same.")
+        "{} {}", serving.NOT_A_CHEST_XRAY, gettext_lazy("Send it with `force=true` to have it analysed all the same.")
     )
 
     def __init__(self, prediction: Prediction):
@@ -73,8 +74,8 @@ class AnotherVersion(exceptions.APIException):
 
 OF_A_FILE = (
     exceptions.Throttled,
-    inference.PictureError,
-    inference.Unavailable,
+    serving.PictureError,
+    serving.Unavailable,
     NotAChestXray,
     services.NotStored,
 )
@@ -220,10 +221,10 @@ def length_required() -> JsonResponse:
 def members(error: Exception) -> dict[str, Any]:
     """One of OF_A_FILE as the members of a problem. Raises TypeError for any other."""
     match error:
-        case inference.PictureError():
-            return _body(inference.HTTP_STATUS[error.code], error.code, inference.refusal(error))
-        case inference.Unavailable():
-            return _body(503, "unavailable", inference.UNAVAILABLE)
+        case serving.PictureError():
+            return _body(serving.HTTP_STATUS[error.code], error.code, serving.refusal(error))
+        case serving.Unavailable():
+            return _body(503, "unavailable", serving.UNAVAILABLE)
         case services.NotStored(fault=fault):
             return _body(fault.status, fault.code, fault.detail)
         case NotAChestXray(prediction=kept):

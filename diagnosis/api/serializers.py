@@ -10,9 +10,9 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from diagnosis import inference
 from diagnosis.api.parameters import KnownFields
 from diagnosis.api.schema import Problem
+from diagnosis.inference import bundles, serving
 from diagnosis.models import ApiToken, Hint, Prediction, Review
 
 NOTICE = "For education and research. Not for clinical use without validation."
@@ -31,7 +31,7 @@ class PredictOptions(serializers.Serializer):
 
     def get_fields(self) -> dict[str, serializers.Field]:
         fields = super().get_fields()
-        names = inference.operating_points()
+        names = serving.operating_points()
         message = f"There is no operating point \u201c{{input}}\u201d; choose from {', '.join(names)}."
         fields["operating_point"] = serializers.ChoiceField(
             choices=names, required=False, error_messages={"invalid_choice": message}
@@ -131,7 +131,7 @@ class PredictionSerializer(serializers.ModelSerializer):
             self._made.update(super().get_fields())
         return copy.deepcopy(self._made)
 
-    @extend_schema_field({"type": ["string", "null"], "enum": [*inference.LABELS, None]})
+    @extend_schema_field({"type": ["string", "null"], "enum": [*serving.LABELS, None]})
     def get_prediction(self, prediction: Prediction) -> str | None:
         return prediction.label or None
 
@@ -245,7 +245,7 @@ class ModelSerializer(serializers.Serializer):
     )
     intended_use = serializers.CharField(source="card.intended_use", default=None, allow_null=True)
 
-    def get_error(self, model: inference.Model) -> str:
+    def get_error(self, model: bundles.Model) -> str:
         # What is wrong tells where files lie, and anybody may ask.
         return "This bundle cannot be served; on the server, `manage.py list_models` tells why." if model.error else ""
 

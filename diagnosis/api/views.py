@@ -19,7 +19,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
-from diagnosis import access, audit, inference, pictures, reviews, services, statistics
+from diagnosis import access, audit, pictures, reviews, services, statistics
 from diagnosis.api import parameters, problems
 from diagnosis.api.filters import KnownFiltersBackend, Ordering, PredictionFilter, ReviewFilter, Search
 from diagnosis.api.parameters import KnownParameters
@@ -36,6 +36,7 @@ from diagnosis.api.serializers import (
     TokenSerializer,
 )
 from diagnosis.api.throttles import CallerThrottle, PredictThrottle
+from diagnosis.inference import bundles
 from diagnosis.models import ApiToken, Prediction, Review
 
 IDEMPOTENCY_KEY = OpenApiParameter(
@@ -278,7 +279,7 @@ class ModelsView(KnownParameters):
 
     @extend_schema(summary="The models at hand, and which one answers", responses={200: ModelSerializer(many=True)})
     def get(self, request: Request) -> Response:
-        return Response(ModelSerializer(inference.models(), many=True).data)
+        return Response(ModelSerializer(bundles.models(), many=True).data)
 
 
 class StatisticsView(KnownParameters):

@@ -9,7 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from PIL import Image, ImageOps
 
-from diagnosis import inference
+from diagnosis.inference import serving
 from diagnosis.models import ApiToken, Prediction, Upload
 
 pytestmark = pytest.mark.django_db
@@ -36,7 +36,7 @@ def test_answer_has_the_promised_fields(client, xray, path):
     assert body["prediction"] in ("Pneumonia", "Normal")
     assert (body["prediction"] == "Pneumonia") == (body["probability"] >= body["threshold"])
     assert 0 <= body["probability"] <= 1
-    assert body["model_version"] == inference.model_version()
+    assert body["model_version"] == serving.model_version()
     assert body["operating_point"] == "balanced"
     assert uuid.UUID(body["id"])
     assert body["created"].endswith("Z")
@@ -50,7 +50,7 @@ def test_answer_has_the_promised_fields(client, xray, path):
     assert "Not for clinical use" in body["notice"]
 
 
-@pytest.mark.parametrize("file_format", inference.FORMATS)
+@pytest.mark.parametrize("file_format", serving.FORMATS)
 def test_every_format_is_answered(client, xray, file_format):
     assert post(client, xray(file_format)).status_code == 200
 
@@ -189,7 +189,7 @@ def test_between_the_thresholds_the_answer_is_uncertain(client, xray):
 
 
 def test_without_a_classifier_the_answer_is_503(client, xray, monkeypatch):
-    monkeypatch.setattr(inference, "_classifier", None)
+    monkeypatch.setattr(serving, "_classifier", None)
     assert_problem(post(client, xray()), 503, "unavailable")
 
 

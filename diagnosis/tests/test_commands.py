@@ -13,7 +13,9 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 
-from diagnosis import checks, inference
+from diagnosis import checks
+from diagnosis.inference import serving, workshop
+from ml_model import bundle
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def test_csv_has_a_row_for_every_file_and_errors_in_their_rows(folder):
     assert [row["status"] for row in rows] == ["ok", "ok", "error", "error"]
     assert rows[1]["file"].endswith("b, with comma.png")
     assert rows[0]["prediction"] in ("Pneumonia", "Normal")
-    assert rows[0]["model_version"] == inference.model_version()
+    assert rows[0]["model_version"] == serving.model_version()
     assert "not a picture" in rows[2]["error"]
     assert "No such file" in rows[3]["error"]
     assert rows[2]["prediction"] == rows[2]["probability"] == ""
@@ -66,9 +68,9 @@ def test_what_is_no_chest_xray_is_rejected_with_its_score(tmp_path, no_xray, xra
 
 def test_an_unknown_operating_point_in_the_settings_is_told(settings, monkeypatch):
     settings.OPERATING_POINT = "wishful"
-    monkeypatch.setattr(inference, "_classifier", inference._classifier)
-    with pytest.raises(inference.Unavailable, match=r"wishful.*balanced"):
-        inference.load()
+    monkeypatch.setattr(serving, "_classifier", serving._classifier)
+    with pytest.raises(serving.Unavailable, match=r"wishful.*balanced"):
+        serving.load()
     (message,) = checks.model_bundle_is_readable()
     assert message.id == "diagnosis.E001"
 
@@ -103,9 +105,9 @@ def test_output_goes_to_a_file(folder, tmp_path):
 
 def test_without_a_classifier_commands_and_checks_say_which_command_mends_it(tmp_path, settings, monkeypatch, folder):
     settings.MODEL_BUNDLE = str(tmp_path / "nothing")
-    monkeypatch.setattr(inference, "_classifier", inference._classifier)
-    with pytest.raises(inference.Unavailable):
-        inference.load()
+    monkeypatch.setattr(serving, "_classifier", serving._classifier)
+    with pytest.raises(serving.Unavailable):
+        serving.load()
     (message,) = checks.model_bundle_is_readable()
     assert message.id == "diagnosis.E001"
     assert "train_model" in message.msg
@@ -137,7 +139,7 @@ def test_a_server_can_start_training_with_no_bundle_at_all(tmp_path):
 
 def test_a_management_command_imports_no_tensorflow():
     program = (
-        "import sys, django; django.setup(); from diagnosis import inference; inference.classifier(); "
+        "import sys, django; django.setup(); from diagnosis.inference import serving; serving.classifier(); "
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
     subprocess.run(
@@ -163,8 +165,8 @@ def test_import_model_tells_what_is_wrong_without_loading_tensorflow(tmp_path):
 
 def test_list_models_marks_the_served_one_and_tells_of_a_damaged_one(tmp_path, settings):
     trained = tmp_path / "trained"
-    served = inference.model_version()
-    shutil.copytree(inference.bundle.TRAINED / served, trained / served)
+    served = serving.model_version()
+    shutil.copytree(bundle.TRAINED / served, trained / served)
     (trained / "current").write_text(served)
     shutil.copytree(trained / served, trained / "broken")
     (trained / "broken" / "pneumonia_cnn.tflite").write_bytes(b"x")
@@ -173,14 +175,14 @@ def test_list_models_marks_the_served_one_and_tells_of_a_damaged_one(tmp_path, s
     call_command("list_models", stdout=out)
     lines = out.getvalue().splitlines()
     assert lines[1].startswith(f"* {served}")
-    assert lines[1].split()[-1] == f"{inference.model_card().metrics['test']['auroc']['value']:.4f}"
+    assert lines[1].split()[-1] == f"{serving.model_card().metrics['test']['auroc']['value']:.4f}"
     assert lines[2].startswith("  broken")
     assert "SHA-256" in lines[2]
 
 
 def test_a_card_that_people_edited_is_listed_or_told(tmp_path, settings):
     settings.MODELS_DIR = str(tmp_path)
-    served = inference.bundle.TRAINED / inference.model_version()
+    served = bundle.TRAINED / serving.model_version()
     card = json.loads((served / "model_card.json").read_text())
     point = card["operating_points"]["balanced"]
     edited = {
@@ -199,8 +201,8 @@ def test_a_card_that_people_edited_is_listed_or_told(tmp_path, settings):
     assert re.search(r"text-threshold .*damaged: threshold of 'balanced' is '0\.4'", said)
     assert re.search(r"no-metrics .*damaged: metrics is None", said)
     assert "MODEL_BUNDLE=typo names none of them" in said
-    with pytest.raises(inference.Unavailable, match="list_models"):
-        inference.load()
+    with pytest.raises(serving.Unavailable, match="list_models"):
+        serving.load()
 
 
 def test_what_training_would_fail_on_later_is_told_at_once(tmp_path, xray):
@@ -248,8 +250,8 @@ def test_files_that_fail_and_ctrl_c_are_sentences(tmp_path, settings, monkeypatc
     for label in ("NORMAL", "PNEUMONIA"):
         (tmp_path / "pictures" / label).mkdir(parents=True)
         (tmp_path / "pictures" / label / "a.jpg").write_bytes(xray(size=(64, 64)))
-    settings.MODEL_BUNDLE = str(shutil.copytree(inference.bundle.current(), tmp_path / "copy"))
-    inference.load()
+    settings.MODEL_BUNDLE = str(shutil.copytree(bundle.current(), tmp_path / "copy"))
+    serving.load()
     shutil.rmtree(tmp_path / "copy")
     with pytest.raises(CommandError, match="copy: No such file or directory"):
         call_command("evaluate_model", str(tmp_path / "pictures"))
@@ -257,14 +259,14 @@ def test_files_that_fail_and_ctrl_c_are_sentences(tmp_path, settings, monkeypatc
     def interrupted(*args, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(inference, "train", interrupted)
+    monkeypatch.setattr(workshop, "train", interrupted)
     with pytest.raises(CommandError, match="goes on where it stopped") as stopped:
         call_command("train_model", str(tmp_path))
     assert stopped.value.returncode == 130
 
 
 def test_a_version_is_a_model_bundle_too(settings, monkeypatch):
-    monkeypatch.setattr(inference, "_classifier", None)
-    settings.MODEL_BUNDLE = inference.bundle.current().name
-    inference.load()
-    assert inference.model_version() == settings.MODEL_BUNDLE
+    monkeypatch.setattr(serving, "_classifier", None)
+    settings.MODEL_BUNDLE = bundle.current().name
+    serving.load()
+    assert serving.model_version() == settings.MODEL_BUNDLE

@@ -9,7 +9,8 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Browser, Page, expect
 
-from diagnosis import access, agreement, inference, reviews, statistics
+from diagnosis import access, agreement, reviews, statistics
+from diagnosis.inference import serving
 from diagnosis.models import Prediction, Upload
 from diagnosis.tests.test_pages import text
 
@@ -140,7 +141,7 @@ def test_unreliable_answers_count_as_none_and_say_where_they_are(client, alice):
     addresses = re.findall(r'href="(/history/\?[^"]+)"', page.content.decode())
     shown = [client.get(at.replace("&amp;", "&")).content.decode().count('name="pick"') for at in addresses]
     assert shown == [7, 3, 1, 1, 1]
-    assert client.get("/api/statistics/").json()["by_label"] == {inference.NORMAL: 2, inference.PNEUMONIA: 1}
+    assert client.get("/api/statistics/").json()["by_label"] == {serving.NORMAL: 2, serving.PNEUMONIA: 1}
 
 
 @pytest.mark.parametrize(("period", "length"), [("day", 30), ("week", 26), ("month", 24)])
@@ -241,7 +242,7 @@ def test_the_api_counts_the_same(client, alice):
         "predictions": 5,
         "uploads": 5,
         "uncertain": 1,
-        "by_label": {inference.NORMAL: 2, inference.PNEUMONIA: 2},
+        "by_label": {serving.NORMAL: 2, serving.PNEUMONIA: 2},
         "by_status": {"ok": 4, "rejected": 1},
         "by_model_version": {"2026.11-3": 5},
         "by_day": {str(today - datetime.timedelta(days=1)): 2, str(today): 2},

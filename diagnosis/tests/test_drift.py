@@ -11,7 +11,8 @@ from django.core.management import CommandError, call_command
 from django.template.loader import render_to_string
 from django.utils import translation
 
-from diagnosis import access, drift, inference
+from diagnosis import access, drift
+from diagnosis.inference import serving
 from diagnosis.models import Prediction, Upload
 from ml_model import bundle
 from ml_model.evaluation.drift import read
@@ -32,13 +33,13 @@ def served_elsewhere(settings, tmp_path) -> Path:
     """A copy of the served bundle, served."""
     folder = Path(shutil.copytree(bundle.current(), tmp_path / "copy"))
     settings.MODEL_BUNDLE = str(folder)
-    inference.load()
+    serving.load()
     return folder
 
 
 def keep(upload: Upload, probabilities, chest_xray_scores, **fields) -> None:
     told = {"status": "ok", "threshold": 0.5, "operating_point": "balanced", "milliseconds": 1.0, "heatmap": "x"}
-    told |= {"model_version": inference.model_version(), **fields}
+    told |= {"model_version": serving.model_version(), **fields}
     Prediction.objects.bulk_create(
         Prediction(
             upload=upload,

@@ -17,7 +17,8 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import IntegrityError, transaction
 from django.test import Client
 
-from diagnosis import inference, logs, services
+from diagnosis import logs, services
+from diagnosis.inference import serving
 from diagnosis.models import Upload
 
 ID = "0123456789abcdef0123456789abcdef"
@@ -156,7 +157,7 @@ def test_an_id_that_could_be_words_is_replaced(client, given):
 
 @pytest.mark.django_db
 def test_a_person_can_name_the_request_that_failed(log, browser, monkeypatch):
-    monkeypatch.setattr(inference, "operating_points", failing(RuntimeError("broken")))
+    monkeypatch.setattr(serving, "operating_points", failing(RuntimeError("broken")))
     page = browser.get("/", headers={"X-Request-ID": ID})
     assert page.status_code == 500
     assert f"<code>{ID}</code>" in page.content.decode()
@@ -171,8 +172,8 @@ def test_a_person_can_name_the_request_that_failed(log, browser, monkeypatch):
 @pytest.mark.django_db
 def test_an_answer_that_django_logs_after_the_fact_bears_its_id(log, client, settings, tmp_path, xray):
     settings.MODEL_BUNDLE = str(tmp_path)
-    with pytest.raises(inference.Unavailable):
-        inference.load()
+    with pytest.raises(serving.Unavailable):
+        serving.load()
     client.post("/predict", picture(xray()), headers={"X-Request-ID": ID})
     assert {line["logger"]: line["request_id"] for line in log()} == {
         "diagnosis.middleware": ID,

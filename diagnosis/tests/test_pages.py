@@ -9,8 +9,9 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from diagnosis import inference
+from diagnosis.inference import serving
 from diagnosis.models import Prediction, Upload
+from ml_model import bundle
 
 pytestmark = pytest.mark.django_db
 
@@ -28,7 +29,7 @@ def text(response) -> str:
 def test_first_page_tells_whom_the_network_learned_from_where_that_is_known(client, monkeypatch):
     said = "learned from children"
     assert said in client.get("/").content.decode()
-    monkeypatch.delitem(inference.model_card().data, "population")
+    monkeypatch.delitem(serving.model_card().data, "population")
     assert said not in client.get("/").content.decode()
 
 
@@ -49,7 +50,7 @@ def test_one_picture_leads_to_its_result(client, xray):
     assert prediction.label in shown
     assert f"{prediction.probability_percent:.1f}" in shown
     assert f"{prediction.threshold_percent:.1f}" in shown
-    assert inference.model_version() in shown
+    assert serving.model_version() in shown
     assert DISCLAIMER in shown.lower()
     assert "&lt;b&gt;me" in page.content.decode()
     assert f"/predictions/{prediction.pk}/heatmap.png" in page.content.decode()
@@ -112,7 +113,7 @@ def test_an_answered_picture_is_not_analysed_again(client, xray):
 def test_without_a_classifier_a_refused_picture_stays(client, no_xray, monkeypatch):
     send(client, ("board.png", no_xray))
     rejected = Prediction.objects.get()
-    monkeypatch.setattr(inference, "_classifier", None)
+    monkeypatch.setattr(serving, "_classifier", None)
     page = client.post(f"/predictions/{rejected.pk}/all-the-same")
     assert page.status_code == 503
     assert "try again later" in text(page)
@@ -152,7 +153,7 @@ def test_a_damaged_picture_tag_in_the_name_is_harmless(client, xray):
 
 
 def test_without_a_classifier_the_page_says_so(client, xray, monkeypatch):
-    monkeypatch.setattr(inference, "_classifier", None)
+    monkeypatch.setattr(serving, "_classifier", None)
     page = send(client, ("a.jpg", xray()))
     assert page.status_code == 503
     assert "try again later" in text(page)
@@ -232,7 +233,7 @@ def test_the_model_page_tells_use_figures_and_limits(client):
     page = client.get("/model/")
     assert page.status_code == 200
     shown = text(page)
-    card = inference.model_card()
+    card = serving.model_card()
     assert DISCLAIMER in shown.lower()
     assert card.version in shown
     assert card.intended_use in shown
@@ -251,12 +252,12 @@ def test_only_plots_are_served(client, name):
 
 
 def test_plots_are_of_the_pictures_whose_figures_are_shown(client, settings, tmp_path):
-    folder = Path(shutil.copytree(inference.bundle.current(), tmp_path / "copy"))
+    folder = Path(shutil.copytree(bundle.current(), tmp_path / "copy"))
     (folder / "report" / "other").mkdir()
     (folder / "report" / "other" / "another_plot.svg").write_text("<svg/>")
     settings.MODEL_BUNDLE = str(folder)
-    inference.load()
-    assert inference.measured_on(inference.model_card()) == "test"
+    serving.load()
+    assert serving.measured_on(serving.model_card()) == "test"
     page = client.get("/model/").content.decode()
     assert "roc_curve" in page
     assert "another_plot" not in page
@@ -264,9 +265,9 @@ def test_plots_are_of_the_pictures_whose_figures_are_shown(client, settings, tmp
 
 
 def test_the_model_page_of_a_model_that_nobody_measured(client, monkeypatch):
-    unmeasured = replace(inference.model_card(), metrics={}, data={}, gate=None)
-    monkeypatch.setattr(inference, "model_card", lambda: unmeasured)
-    monkeypatch.setattr(inference, "report_plots", dict)
+    unmeasured = replace(serving.model_card(), metrics={}, data={}, gate=None)
+    monkeypatch.setattr(serving, "model_card", lambda: unmeasured)
+    monkeypatch.setattr(serving, "report_plots", dict)
     page = client.get("/model/")
     assert page.status_code == 200
     assert "Nobody has measured" in text(page)
@@ -274,7 +275,7 @@ def test_the_model_page_of_a_model_that_nobody_measured(client, monkeypatch):
 
 
 def test_the_model_page_without_a_model(client, monkeypatch):
-    monkeypatch.setattr(inference, "_classifier", None)
+    monkeypatch.setattr(serving, "_classifier", None)
     page = client.get("/model/")
     assert page.status_code == 503
     assert "No model is loaded" in text(page)
@@ -286,7 +287,7 @@ def test_pages_answer_to_head(client, path):
 
 
 def test_the_model_page_rounds_its_figures_as_the_report_does(client):
-    figures = inference.model_card().metrics["test"]
+    figures = serving.model_card().metrics["test"]
     page = client.get("/model/").content.decode()
     for name in ("auroc", "calibration_error"):
         assert "{value:.3f} ({low:.3f} to {high:.3f})".format(**figures[name]) in page
@@ -295,6 +296,6 @@ def test_the_model_page_rounds_its_figures_as_the_report_does(client):
 def test_a_result_says_in_plain_words_how_often_the_model_is_right(client, xray):
     client.post("/predict", {"file": SimpleUploadedFile("x.jpg", xray())})
     page = client.get(Prediction.objects.get().get_absolute_url()).content.decode()
-    point = inference.model_card().metrics["test"]["operating_points"]["balanced"]
+    point = serving.model_card().metrics["test"]["operating_points"]["balanced"]
     finds, clears = (f"{100 * point[name]['value']:.0f}" for name in ("sensitivity", "specificity"))
     assert f"Of 100 X-rays with pneumonia it finds {finds}; of 100 normal ones it clears {clears}." in page

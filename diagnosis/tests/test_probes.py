@@ -10,7 +10,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import OperationalError, connection
 from prometheus_client import REGISTRY
 
-from diagnosis import inference
+from diagnosis.inference import serving
 
 TOKEN = {"HTTP_AUTHORIZATION": "Bearer of-a-scraper"}
 
@@ -107,8 +107,8 @@ def test_a_cache_that_fails_is_told_and_what_needs_it_is_503(client, settings, t
 @pytest.mark.django_db
 def test_a_model_that_does_not_open_is_told_without_its_path(client, settings, tmp_path):
     settings.MODEL_BUNDLE = str(tmp_path)
-    with pytest.raises(inference.Unavailable):
-        inference.load()
+    with pytest.raises(serving.Unavailable):
+        serving.load()
     assert str(tmp_path) not in refused(client, "model")
 
 
@@ -125,7 +125,7 @@ def test_metrics_are_closed_without_the_token(client, settings, given):
 
 @pytest.mark.django_db
 def test_requests_pictures_and_predictions_are_counted(client, scraped, xray, no_xray):
-    version = inference.model_version()
+    version = serving.model_version()
     looks = {
         "answers": ("http_requests_total", {"view": "api:predict", "method": "POST", "status": "200"}),
         "durations": ("http_request_seconds_count", {"view": "api:predict", "method": "POST"}),

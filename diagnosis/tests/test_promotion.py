@@ -23,10 +23,11 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 
-from diagnosis import inference
+from diagnosis.inference import serving
+from ml_model import bundle
 from ml_model.evaluation import promotion  # noqa: F401  Pandas takes seconds while a server is under load
 
-OLD = inference.bundle.current().name
+OLD = bundle.current().name
 NEW = "2099.01-1"
 
 
@@ -39,7 +40,7 @@ def edit_card(folder: Path, **changes) -> None:
 def models(tmp_path: Path, settings) -> Path:
     """A folder with the released bundle, served, and a copy of it under another version."""
     root = tmp_path / "models"
-    shutil.copytree(inference.bundle.TRAINED / OLD, root / OLD, ignore=shutil.ignore_patterns("*.h5"))
+    shutil.copytree(bundle.TRAINED / OLD, root / OLD, ignore=shutil.ignore_patterns("*.h5"))
     (root / "current").write_text(OLD)
     shutil.copytree(root / OLD, root / NEW)
     edit_card(root / NEW, version=NEW)
@@ -164,7 +165,7 @@ def test_a_folder_that_cannot_be_written_is_told(models):
     refused(models, NEW, match="MODELS_DIR")
 
 
-@pytest.mark.parametrize("fails", [(os, "fsync"), (inference.bundle, "make_current")], ids=["log", "pointer"])
+@pytest.mark.parametrize("fails", [(os, "fsync"), (bundle, "make_current")], ids=["log", "pointer"])
 def test_where_the_disk_is_full_nothing_is_changed_and_nothing_told(models, monkeypatch, fails):
     promote(NEW)
     log = (models / "promotions.jsonl").read_bytes()
@@ -200,21 +201,21 @@ def test_evaluate_model_measures_a_model_that_is_not_served(models, tmp_path, xr
 @pytest.fixture
 def looking(models, monkeypatch) -> Path:
     """This process serves from `models`, and looks for another one at every request."""
-    monkeypatch.setattr(inference, "LOOK_EVERY", 0)
-    monkeypatch.setattr(inference, "_next_look", 0)
-    inference.load()
+    monkeypatch.setattr(serving, "LOOK_EVERY", 0)
+    monkeypatch.setattr(serving, "_next_look", 0)
+    serving.load()
     return models
 
 
 def version_within(seconds: float, expected: str) -> str:
     until = time.monotonic() + seconds
-    while (version := inference.model_version()) != expected and time.monotonic() < until:
+    while (version := serving.model_version()) != expected and time.monotonic() < until:
         time.sleep(0.01)
     return version
 
 
 def test_a_process_takes_up_what_was_promoted(looking):
-    assert inference.model_version() == OLD
+    assert serving.model_version() == OLD
     promote(NEW)
     assert version_within(5, NEW) == NEW
     promote("--back")
@@ -224,9 +225,9 @@ def test_a_process_takes_up_what_was_promoted(looking):
 def test_figures_measured_anew_are_taken_up(looking):
     edit_card(looking / OLD, metrics={})
     until = time.monotonic() + 5
-    while inference.measured(OLD, "balanced") and time.monotonic() < until:
+    while serving.measured(OLD, "balanced") and time.monotonic() < until:
         time.sleep(0.01)
-    assert inference.measured(OLD, "balanced") is None
+    assert serving.measured(OLD, "balanced") is None
 
 
 @pytest.mark.parametrize(
@@ -243,25 +244,25 @@ def test_a_model_that_does_not_open_leaves_the_old_one_answering_and_is_told_onc
     harm(looking)
     with caplog.at_level(logging.CRITICAL):
         for _ in range(5):
-            assert inference.diagnose(xray()).model_version == OLD
+            assert serving.diagnose(xray()).model_version == OLD
         time.sleep(0.3)
         assert version_within(0, NEW) == OLD
     assert len([record for record in caplog.records if f"{OLD} goes on answering" in record.getMessage()]) == 1
 
 
 def test_a_server_that_had_none_answers_once_there_is_one(models, monkeypatch, client, xray, db):
-    monkeypatch.setattr(inference, "LOOK_EVERY", 0)
-    monkeypatch.setattr(inference, "_next_look", 0)
+    monkeypatch.setattr(serving, "LOOK_EVERY", 0)
+    monkeypatch.setattr(serving, "_next_look", 0)
     (models / "current").unlink()
-    with pytest.raises(inference.Unavailable):
-        inference.load()
-    assert inference.model_version() == ""
+    with pytest.raises(serving.Unavailable):
+        serving.load()
+    assert serving.model_version() == ""
     promote(NEW)
     assert version_within(5, NEW) == NEW
 
 
 def test_an_operating_point_that_went_with_its_model_is_answered_by_the_default(looking, xray):
-    finding = inference.diagnose(xray(), operating_point="of an earlier model")
+    finding = serving.diagnose(xray(), operating_point="of an earlier model")
     assert finding.operating_point == "balanced"
 
 

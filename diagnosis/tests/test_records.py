@@ -9,7 +9,8 @@ from django.core.files.storage import default_storage
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import ProtectedError
 
-from diagnosis import access, inference, services
+from diagnosis import access, services
+from diagnosis.inference import serving
 from diagnosis.models import Prediction, Upload
 
 pytestmark = pytest.mark.django_db
@@ -109,5 +110,5 @@ def test_the_database_refuses_untrue_uploads(xray, alice, untrue):
 def test_a_file_over_the_limit_is_not_read(alice, settings):
     settings.MAX_UPLOAD_MB = 1
     file = SimpleNamespace(size=5_000_000)
-    with pytest.raises(inference.PictureError, match=r"5 MB"):
+    with pytest.raises(serving.PictureError, match=r"5 MB"):
         services.diagnose(file=file, name="x", sender=access.Person(user=alice))

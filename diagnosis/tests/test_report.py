@@ -5,7 +5,8 @@ import re
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from diagnosis import access, inference, report, reviews, services
+from diagnosis import access, report, reviews, services
+from diagnosis.inference import serving
 from diagnosis.models import AuditEvent, Prediction
 from diagnosis.templatetags import figures
 from diagnosis.tests.test_pages import DISCLAIMER, text
@@ -131,7 +132,7 @@ def test_a_contrary_reading_stands_directly_under_the_answer(client, sent, bob, 
 
 def test_a_model_that_nobody_measured_is_said_to_be_so(sent, monkeypatch):
     prediction = sent()
-    monkeypatch.setattr(inference, "measured", lambda version, point: None)
+    monkeypatch.setattr(serving, "measured", lambda version, point: None)
     assert "Nobody has measured" in dict(report.report(prediction).facts)["Measured"]
 
 
@@ -160,8 +161,8 @@ def test_the_longest_report_ends_above_the_margin(sent, xray, bob, monkeypatch, 
     prediction.status, prediction.uncertain, prediction.inverted = status, True, True
     prediction.model_version, prediction.operating_point = "m" * 64, "o" * 32
     prediction.quality = ["too_dark", "low_contrast", "low_resolution", "borders", "cut_off"]
-    measured = inference.measured(inference.model_version(), "balanced")
-    monkeypatch.setattr(inference, "measured", lambda version, point: measured)
+    measured = serving.measured(serving.model_version(), "balanced")
+    monkeypatch.setattr(serving, "measured", lambda version, point: measured)
     ends = []
     finish = report._Sheet.finish
     monkeypatch.setattr(report._Sheet, "finish", lambda sheet: (ends.append(sheet.y), finish(sheet))[1])

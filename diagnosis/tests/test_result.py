@@ -7,7 +7,8 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from PIL import Image
 
-from diagnosis import access, inference, report, reviews, services
+from diagnosis import access, report, reviews, services
+from diagnosis.inference import serving
 from diagnosis.models import Hint, Prediction
 from diagnosis.tests.test_pages import text
 from ml_model import phantom, quality
@@ -46,12 +47,12 @@ def kept(prediction: Prediction, **fields) -> Prediction:
 
 def percent(operating_point: str) -> str:
     """The served model's threshold, as pages write it."""
-    return f"{100 * inference.model_card().operating_points[operating_point].threshold:.1f}"
+    return f"{100 * serving.model_card().operating_points[operating_point].threshold:.1f}"
 
 
 def test_a_prediction_keeps_the_thresholds_of_its_model_and_shows_both(client, sent):
     prediction = sent()
-    card = inference.model_card()
+    card = serving.model_card()
     assert prediction.thresholds == {name: point.threshold for name, point in card.operating_points.items()}
     said = shown(client, prediction)
     assert f"Screening {percent('screening')} %" in said

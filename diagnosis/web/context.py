@@ -4,13 +4,14 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from diagnosis import access, inference
+from diagnosis import access
+from diagnosis.inference import serving
 from diagnosis.web import preferences
 
 
 def served_model(request: HttpRequest) -> dict[str, str]:
     """The version of the network that answers."""
-    return {"model_version": inference.model_version()}
+    return {"model_version": serving.model_version()}
 
 
 def person(request: HttpRequest) -> dict[str, Any]:

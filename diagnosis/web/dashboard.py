@@ -10,8 +10,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
-from diagnosis import access, drift, inference, statistics
+from diagnosis import access, drift, statistics
 from diagnosis.agreement import share
+from diagnosis.inference import serving
 from diagnosis.models import Review
 from diagnosis.templatetags import figures
 from diagnosis.web import charts
@@ -59,15 +60,15 @@ def _content(found: statistics.Dashboard, period: str) -> dict[str, Any]:
         "pneumonia": _pneumonia(rows),
         "probabilities": _probabilities(found),
         "bins": [
-            (_bin(place), counts.get(inference.NORMAL, 0), counts.get(inference.PNEUMONIA, 0))
+            (_bin(place), counts.get(serving.NORMAL, 0), counts.get(serving.PNEUMONIA, 0))
             for place, counts in enumerate(found.histogram)
         ],
         "other_versions": {
             version: count for version, count in found.total.by_model_version.items() if version != found.model_version
         },
         "readings": [
-            (str(Review.Reading(kind).label), [found.agreement.counts[kind, label] for label in inference.LABELS])
-            for kind in (*inference.LABELS, Review.Reading.UNREADABLE)
+            (str(Review.Reading(kind).label), [found.agreement.counts[kind, label] for label in serving.LABELS])
+            for kind in (*serving.LABELS, Review.Reading.UNREADABLE)
         ],
     }
 
@@ -118,7 +119,7 @@ def _bin(place: int) -> str:
 def _probabilities(found: statistics.Dashboard) -> charts.Chart:
     rows = []
     for place, counts in enumerate(found.histogram):
-        normal, pneumonia = (counts.get(label, 0) for label in (inference.NORMAL, inference.PNEUMONIA))
+        normal, pneumonia = (counts.get(label, 0) for label in (serving.NORMAL, serving.PNEUMONIA))
         said = _("%(when)s: %(normal)d normal, %(pneumonia)d pneumonia")
         rows.append(
             (

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext_lazy as _
 
-from diagnosis import inference
+from diagnosis.inference import serving
 
 
 class ManyFiles(forms.ClearableFileInput):
@@ -34,5 +34,5 @@ class FilesField(forms.FileField):
 class UploadForm(forms.Form):
     file = FilesField(error_messages={"required": _("Choose at least one X-ray picture first.")})
     operating_point = forms.ChoiceField(
-        choices=lambda: [(name, name) for name in inference.operating_points()], required=False
+        choices=lambda: [(name, name) for name in serving.operating_points()], required=False
     )

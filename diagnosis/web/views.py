@@ -14,7 +14,8 @@ from django.utils.translation import gettext_lazy, ngettext
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from diagnosis import access, audit, inference, pictures, report, services
+from diagnosis import access, audit, pictures, report, services
+from diagnosis.inference import serving
 from diagnosis.models import OPERATING_POINTS, Prediction, Upload
 from diagnosis.web import worklist
 from diagnosis.web.forms import UploadForm
@@ -38,17 +39,17 @@ def upload(request: HttpRequest) -> HttpResponse:
     for file in form.cleaned_data["file"]:
         try:
             found = services.diagnose(file=file, name=file.name or "", sender=sender, operating_point=operating_point)
-        except inference.PictureError as error:
+        except serving.PictureError as error:
             failures.append(
-                {"name": file.name, "message": inference.refusal(error), "status": inference.HTTP_STATUS[error.code]}
+                {"name": file.name, "message": serving.refusal(error), "status": serving.HTTP_STATUS[error.code]}
             )
-        except inference.Unavailable:
-            failures.append({"name": file.name, "message": inference.UNAVAILABLE, "status": 503})
+        except serving.Unavailable:
+            failures.append({"name": file.name, "message": serving.UNAVAILABLE, "status": 503})
         except services.NotStored as error:
             failures.append({"name": file.name, "message": str(error), "status": error.fault.status})
         else:
             if found.is_rejected:
-                message = inference.NOT_A_CHEST_XRAY
+                message = serving.NOT_A_CHEST_XRAY
                 failures.append({"name": file.name, "message": message, "status": 422, "rejected": found})
             else:
                 done.append(found)
@@ -73,8 +74,8 @@ def analyse_all_the_same(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     try:
         with pictures.from_storage(rejected.pk):
             return redirect(services.analyse_all_the_same(rejected, by=access.person_of(request)))
-    except inference.Unavailable:
-        failure = {"name": rejected.upload.original_name, "message": inference.UNAVAILABLE}
+    except serving.Unavailable:
+        failure = {"name": rejected.upload.original_name, "message": serving.UNAVAILABLE}
         return _upload_page(request, UploadForm(), [failure], status=503)
 
 
@@ -84,7 +85,7 @@ def _refused(request: HttpRequest) -> HttpResponse:
     return _upload_page(request, UploadForm(), [], status=403)
 
 
-EXTENSIONS = sorted({*inference.FORMATS.values(), "jpeg", "tiff"})
+EXTENSIONS = sorted({*serving.FORMATS.values(), "jpeg", "tiff"})
 """How names of pictures end, as far as a browser can tell before it sends them."""
 
 
@@ -99,7 +100,7 @@ def _upload_page(request: HttpRequest, form: UploadForm, failures: list[dict], s
         "extensions": ",".join(EXTENSIONS),
         "formats": _("%(list)s or %(last)s") % {"list": ", ".join(formats[:-1]), "last": formats[-1]},
         "operating_points": _operating_points(),
-        "learned_from_children": (card := inference.model_card()) is not None and "population" in card.data,
+        "learned_from_children": (card := serving.model_card()) is not None and "population" in card.data,
         "recent": access.own(access.person_of(request))[:RECENT],
     }
     return render(request, "diagnosis/upload.html", context, status=status)
@@ -112,11 +113,11 @@ WHAT_FOR = {
 
 
 def _operating_points() -> list[dict]:
-    version = inference.model_version()
+    version = serving.model_version()
     points = []
-    for name in inference.operating_points():
+    for name in serving.operating_points():
         title, text = OPERATING_POINTS.get(name, name), WHAT_FOR.get(name, "")
-        points.append({"name": name, "title": title, "text": text, "measured": inference.measured(version, name)})
+        points.append({"name": name, "title": title, "text": text, "measured": serving.measured(version, name)})
     return points
 
 
@@ -136,11 +137,11 @@ PLOTS = {
 @require_safe
 def model(request: HttpRequest) -> HttpResponse:
     """What is known of the model that answers: use, data, figures, limits. Anybody may read it."""
-    card = inference.model_card()
-    available = inference.report_plots()
+    card = serving.model_card()
+    available = serving.report_plots()
     context: dict[str, Any] = {
         "card": card,
-        "measured_on": inference.measured_on(card) if card else "",
+        "measured_on": serving.measured_on(card) if card else "",
         "plots": [
             (name, PLOTS.get(name, name.replace("_", " ")))
             for name in dict.fromkeys([*PLOTS, *available])
@@ -166,7 +167,7 @@ def model(request: HttpRequest) -> HttpResponse:
 @cache_control(public=True, max_age=3600)
 def plot(request: HttpRequest, name: str) -> HttpResponseBase:
     """A plot of the served model's report."""
-    path = inference.report_plots().get(name)
+    path = serving.report_plots().get(name)
     if path is None:
         raise Http404
     return FileResponse(path.open("rb"), content_type="image/svg+xml")

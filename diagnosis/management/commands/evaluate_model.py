@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from diagnosis import inference
+from diagnosis.inference import workshop
 from diagnosis.management import base
 
 
@@ -21,8 +21,8 @@ class Command(base.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            evaluation = inference.evaluate(options["folder"], model=options["model"])
-        except (inference.DataError, inference.Unavailable) as error:
+            evaluation = workshop.evaluate(options["folder"], model=options["model"])
+        except (workshop.DataError, workshop.Unavailable) as error:
             raise CommandError(str(error)) from error
         figures = evaluation.figures
         say = self.stdout.write

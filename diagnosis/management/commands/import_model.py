@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from diagnosis import inference
+from diagnosis.inference import workshop
 from diagnosis.management import base
 
 
@@ -30,7 +30,7 @@ class Command(base.Command):
             "--size", type=int, help="side of the network's input in pixels, if the file leaves it open"
         )
         parser.add_argument(
-            "--positive-label", choices=inference.LABELS, help="what a high output, or the second of two, stands for"
+            "--positive-label", choices=workshop.LABELS, help="what a high output, or the second of two, stands for"
         )
         parser.add_argument("--threshold", type=float, default=0.5, help="Pneumonia is answered from there upward; 0.5")
         parser.add_argument("--name", help="of the model, after `imported-`; the file's name if absent")
@@ -41,13 +41,13 @@ class Command(base.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         names = ("size", "channels", "input_range", "positive_label", "threshold")
         try:
-            folder = inference.import_model(
+            folder = workshop.import_model(
                 options["file"],
                 root=options["output"],
                 name=options["name"],
                 **{name: options[name] for name in names},
             )
-        except inference.ImportRefused as error:
+        except workshop.ImportRefused as error:
             raise CommandError(str(error)) from error
         self.stdout.write(self.style.SUCCESS(f"The new model is {folder}"))
         model = folder if options["output"] else folder.name

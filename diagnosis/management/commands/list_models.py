@@ -4,7 +4,7 @@ from typing import Any
 
 from django.conf import settings
 
-from diagnosis import inference
+from diagnosis.inference import bundles
 from diagnosis.management import base
 
 
@@ -14,7 +14,7 @@ class Command(base.Command):
     def handle(self, *args: Any, **options: Any) -> None:
         say = self.stdout.write
         say(f"  {'version':<28} {'made':<11} {'input':>5} {'gate':>5} {'threshold':>9} {'accuracy':>9} {'AUROC':>6}")
-        models = inference.models()
+        models = bundles.models()
         for model in models:
             star = "*" if model.served else " "
             if model.card is None:

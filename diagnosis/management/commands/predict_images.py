@@ -8,7 +8,8 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 from tqdm import tqdm
 
-from diagnosis import answers, bulk, inference
+from diagnosis import answers, bulk
+from diagnosis.inference import serving
 from diagnosis.management import base
 
 
@@ -40,8 +41,8 @@ class Command(base.Command):
         if options["jobs"] < 1:
             raise CommandError("--jobs must be at least 1.")
         try:
-            inference.classifier()
-        except inference.Unavailable as error:
+            serving.classifier()
+        except serving.Unavailable as error:
             raise CommandError(str(error)) from error
         self.stdout.ending = ""  # lines come complete
         try:

@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import CommandError, CommandParser
 
-from diagnosis import inference
+from diagnosis.inference import workshop
 from diagnosis.management import base
 
 
@@ -26,8 +26,8 @@ class Command(base.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            done = inference.promote_back() if options["back"] else inference.promote(options["version"])
-        except inference.PromotionRefused as error:
+            done = workshop.promote_back() if options["back"] else workshop.promote(options["version"])
+        except workshop.PromotionRefused as error:
             raise CommandError(str(error)) from error
         say = self.stdout.write
         for difference in done.differences:

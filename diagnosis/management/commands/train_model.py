@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from diagnosis import inference
+from diagnosis.inference import workshop
 from diagnosis.management import base
 
 
@@ -73,7 +73,7 @@ class Command(base.Command):
             settings |= {"pretrained": False, "frozen_blocks": 0}
         data_dir, root = options["data_dir"], options["output"]
         try:
-            folder, current = inference.train(
+            folder, current = workshop.train(
                 data_dir,
                 root=root,
                 extra=options["extra"],
@@ -83,7 +83,7 @@ class Command(base.Command):
                 verbose=1 if self.stdout.isatty() else 2,
                 **settings,
             )
-        except (inference.DataError, inference.Unavailable, ValueError) as error:
+        except (workshop.DataError, workshop.Unavailable, ValueError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(self.style.SUCCESS(f"The new model is {folder}"))
         model = folder if root else folder.name

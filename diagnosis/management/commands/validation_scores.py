@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from diagnosis import inference
+from diagnosis.inference import workshop
 from diagnosis.management import base
 
 
@@ -23,7 +23,7 @@ class Command(base.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            path, pictures = inference.validation_scores(options["data_dir"], model=options["model"])
-        except (inference.DataError, inference.Unavailable) as error:
+            path, pictures = workshop.validation_scores(options["data_dir"], model=options["model"])
+        except (workshop.DataError, workshop.Unavailable) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"Scores of {pictures} validation pictures: {path}")

@@ -1,0 +1,86 @@
+"""The models at hand: which there are, which of them is to be served, and opening one."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.conf import settings
+
+from ml_model import BundleError, Classifier, bundle
+
+
+class Unavailable(Exception):
+    """There is no model that could answer. `str()` says why, and which command mends it."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A bundle at hand: its card, or what is wrong with it."""
+
+    name: str
+    served: bool
+    card: bundle.ModelCard | None
+    error: str = ""
+
+
+def models() -> list[Model]:
+    """Every bundle in settings.MODELS_DIR, and the served one wherever it lies."""
+    try:
+        served = served_folder().resolve()
+    except Unavailable:
+        served = None
+    at_hand = {path.resolve() for path in folders()}
+    if served:
+        at_hand.add(served)
+    found = []
+    for folder in sorted(at_hand):
+        try:
+            found.append(Model(folder.name, folder == served, bundle.read(folder)))
+        except BundleError as error:
+            found.append(Model(folder.name, folder == served, None, str(error)))
+    return found
+
+
+def root() -> Path:
+    """Where bundles lie, from the settings."""
+    return Path(settings.MODELS_DIR)
+
+
+def folders() -> list[Path]:
+    """The folder of every bundle in settings.MODELS_DIR."""
+    found = root().iterdir() if root().is_dir() else []
+    return sorted(path for path in found if path.is_dir() and not path.name.startswith("."))
+
+
+def folder_of(name: str) -> Path:
+    """The folder of a bundle by its version, or by its path. Raises Unavailable."""
+    folder = next((folder for folder in folders() if folder.name == name), Path(name))
+    if not folder.is_dir():
+        raise Unavailable(
+            f"There is no model {name!r} in {root()}, nor a folder of that name. "
+            "`python manage.py list_models` tells which there are, `python manage.py train_model DATA_DIR` makes one."
+        )
+    return folder
+
+
+def served_folder() -> Path:
+    """The folder of the bundle to serve. Raises Unavailable."""
+    if settings.MODEL_BUNDLE:
+        return folder_of(settings.MODEL_BUNDLE)
+    try:
+        return bundle.current(root())
+    except BundleError as error:
+        raise Unavailable(str(error)) from error
+
+
+def opened(folder: Path) -> Classifier:
+    """The bundle in `folder`, verified, and fit for the settings. Raises Unavailable."""
+    try:
+        classifier = Classifier(folder)
+    except BundleError as error:
+        raise Unavailable(str(error)) from error
+    if settings.OPERATING_POINT and settings.OPERATING_POINT not in classifier.card.operating_points:
+        raise Unavailable(
+            f"The setting OPERATING_POINT is {settings.OPERATING_POINT!r}; the model {classifier.version} "
+            f"knows {', '.join(classifier.card.operating_points)}."
+        )
+    return classifier

@@ -1,0 +1,256 @@
+"""What a running site answers with: the model that this process has open, its card, and what is made of pictures.
+
+Where another model is to be served, the process exchanges it by itself. Neither TensorFlow nor pandas comes in here.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from django.conf import settings
+from django.utils import formats
+from django.utils.translation import gettext, gettext_lazy
+
+from diagnosis import metrics
+from diagnosis.inference import bundles
+from diagnosis.inference.bundles import Unavailable
+from ml_model import BundleError, Classifier, Finding, PictureError, bundle, heatmap, images, metadata
+from ml_model.evaluation import drift
+from ml_model.evaluation.drift import Comparison, NoReference
+
+logger = logging.getLogger(__name__)
+
+# Words of the network's wing, for all to use.
+NORMAL, PNEUMONIA = LABELS = bundle.LABELS
+FORMATS = images.FORMATS
+STABLE, DIFFERS, TOO_FEW = drift.STABLE, drift.DIFFERS, drift.TOO_FEW
+FEWEST_SCORES = drift.FEWEST
+
+UNAVAILABLE = gettext_lazy(
+    "The classifier is not available on this server at the moment. Nothing was stored; please try again later."
+)
+NOT_A_CHEST_XRAY = gettext_lazy("This does not look like a frontal chest X-ray, so it was not analysed.")
+MEASURED_ON = ("test", "validation")
+"""Sets of pictures whose figures people are shown, the one that says most first."""
+HTTP_STATUS = {"unsupported_format": 415, "too_large": 413, "unreadable": 422}
+"""How a page or the API answers to each code of PictureError."""
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks whether another bundle is to be served."""
+_PATIENCE = 1.0  # seconds that the one request which notices waits for it; opening takes about a tenth
+
+_classifier: Classifier | None = None
+_failure = "The classifier has not been loaded."
+_opened: tuple | None = None  # what _bundle_to_serve said when _classifier was opened, or failed to
+_next_look = 0.0
+_exchanging = threading.Lock()
+
+
+def load() -> None:
+    """Open settings.MODEL_BUNDLE for this process. Raises Unavailable, and then `diagnose` does so too."""
+    global _classifier, _failure, _opened
+    _classifier = None
+    _opened = _bundle_to_serve()
+    try:
+        _classifier = bundles.opened(bundles.served_folder())
+    except Unavailable as error:
+        _failure = str(error)
+        raise
+
+
+def _bundle_to_serve() -> tuple | None:
+    """What changes when another bundle, or the same with another card, is to be served; None where there is none."""
+    try:
+        folder = bundles.served_folder()
+        card = (folder / bundle.CARD_FILE).stat()
+    except (Unavailable, OSError):
+        return None
+    return str(folder), card.st_mtime_ns, card.st_ino, card.st_size
+
+
+def _serving() -> Classifier | None:
+    """The classifier that answers now, after a look whether it is still the one to serve.
+
+    A look costs microseconds and happens once in LOOK_EVERY. Should there be another bundle,
+    a thread opens it while requests go on with the one they have; only the request that
+    noticed waits a moment, so that the first after a promotion is mostly answered by the new one.
+    """
+    global _next_look
+    if time.monotonic() >= _next_look and _exchanging.acquire(blocking=False):
+        _next_look = time.monotonic() + LOOK_EVERY
+        if (found := _bundle_to_serve()) == _opened:
+            _exchanging.release()
+        else:
+            thread = threading.Thread(target=_exchange, args=[found], name="exchange of the model", daemon=True)
+            thread.start()
+            thread.join(_PATIENCE)
+    return _classifier
+
+
+def _exchange(found: tuple | None) -> None:
+    """Open the bundle to serve and let it answer from then on; should it fail, the old one goes on."""
+    global _classifier, _failure, _opened
+    before = _classifier.version if _classifier else None
+    try:
+        _classifier = bundles.opened(bundles.served_folder())
+        _metrics_of_another.cache_clear()
+        logger.info("The model %s answers from now on, after %s.", _classifier.version, before or "none")
+    except Unavailable as error:
+        _failure = str(error)
+        logger.critical("%s %s goes on answering.", error, before or "No model")
+    finally:
+        _opened = found  # so that a failure is told once, and tried again when something changes
+        _exchanging.release()
+
+
+def classifier() -> Classifier:
+    """The process's classifier. Raises Unavailable."""
+    serving = _serving()
+    if serving is None:
+        raise Unavailable(_failure)
+    return serving
+
+
+def model_version() -> str:
+    """Version of the model that answers; empty where none is loaded."""
+    serving = _serving()
+    return serving.version if serving else ""
+
+
+def model_card() -> bundle.ModelCard | None:
+    """What is known of the model that answers; None where none is loaded."""
+    serving = _serving()
+    return serving.card if serving else None
+
+
+def measured_on(card: bundle.ModelCard) -> str:
+    """The set of pictures whose figures speak for a model; empty where nobody has measured it."""
+    return next((name for name in MEASURED_ON if name in card.metrics), "")
+
+
+def report_plots() -> dict[str, Path]:
+    """The plots of the model that answers, by name, of the pictures `measured_on`; none where it was not measured."""
+    serving = _serving()
+    if serving is None or not (name := measured_on(serving.card)):
+        return {}
+    return {path.stem: path for path in sorted((serving.folder / "report" / name).glob("*.svg"))}
+
+
+def refusal(error: PictureError) -> str:
+    """What `error` says, in the language of whoever asks."""
+    return gettext(error.sentence) % {
+        name: formats.number_format(f"{figure:.9g}") for name, figure in error.figures.items()
+    }
+
+
+def limits() -> images.Limits:
+    """The limits on pictures, from the settings."""
+    return images.Limits(megabytes=settings.MAX_UPLOAD_MB, megapixels=settings.MAX_MEGAPIXELS)
+
+
+def operating_points() -> list[str]:
+    """Names of the served model's operating points, the default first; none without a classifier."""
+    serving = _serving()
+    if serving is None:
+        return []
+    default = settings.OPERATING_POINT or serving.card.default_operating_point
+    return sorted(serving.card.operating_points, key=lambda name: name != default)
+
+
+def measured(version: str, operating_point: str) -> dict[str, Any] | None:
+    """What was measured of a model at an operating point.
+
+    `on`, the name of the set of pictures, with `sensitivity` and `specificity`, each as
+    `value`, `low` and `high` of the 95 % interval, 0..1. None where nobody has measured it.
+    """
+    metrics = _metrics(version)
+    for name in MEASURED_ON:
+        if figures := metrics.get(name, {}).get("operating_points", {}).get(operating_point):
+            return {"on": name, "sensitivity": figures["sensitivity"], "specificity": figures["specificity"]}
+    return None
+
+
+def _metrics(version: str) -> dict[str, Any]:
+    serving = _serving()
+    if serving and version == serving.version:
+        return serving.card.metrics
+    return _metrics_of_another(version)
+
+
+@cache
+def _metrics_of_another(version: str) -> dict[str, Any]:
+    try:
+        return bundle.read(bundles.root() / version, verify=()).metrics
+    except BundleError:
+        return {}
+
+
+def diagnose(data: bytes, *, operating_point: str | None = None) -> Finding:
+    """Classify one picture file; operating_point: one of operating_points(), the first of them if None.
+
+    The finding tells the one that decided: should another model have taken over since the
+    caller asked, and not know the one it chose, the first decides. Raises PictureError for a
+    bad file and Unavailable without a classifier.
+    """
+    opened = classifier()
+    if operating_point not in opened.card.operating_points:
+        operating_point = settings.OPERATING_POINT or None
+    finding = opened.diagnose(data, limits=limits(), operating_point=operating_point)
+    metrics.picture_read(finding.decode_milliseconds, finding.milliseconds)
+    return finding
+
+
+def heatmap_png(finding: Finding) -> bytes:
+    """The finding's activation map as a transparent PNG to stretch over the X-ray."""
+    return heatmap.render(finding.activation_map)
+
+
+def thumbnail_jpeg(finding: Finding) -> bytes:
+    """The X-ray, small, as JPEG: at most 256 pixels a side."""
+    return images.thumbnail(finding.picture.grey)
+
+
+def printable_jpeg(data: bytes) -> bytes:
+    """A stored picture file, upright and grey, as a JPEG fine enough for a page: at most 1200 pixels a side."""
+    return images.thumbnail(images.read(data, limits=images.NO_LIMITS, at_least=600).grey, side=1200)
+
+
+def without_metadata(data: bytes) -> bytes:
+    """A picture file that `diagnose` accepted, without what tells of people and places; the same pixels."""
+    return metadata.strip(data)
+
+
+def displayable(data: bytes) -> tuple[bytes, str]:
+    """A stored picture file as a browser can show it, with its content type."""
+    return images.displayable(data)
+
+
+def compare_with_validation(
+    probabilities: Sequence[float], chest_xray_scores: Sequence[float]
+) -> tuple[Comparison, Comparison | None]:
+    """How far scores of the model that answers lie from those of validation; None for the gate where there is none.
+
+    Raises NoReference, Unavailable.
+    """
+    serving = classifier()
+    try:
+        reference = drift.read(serving.folder)
+    except BundleError as error:  # it went on answering when its folder was removed or harmed
+        raise NoReference(drift.MISSING, serving.version) from error
+    gate = reference.chest_xray_scores
+    return (
+        drift.compare(reference.probabilities, np.array(probabilities, float)),
+        None if gate is None else drift.compare(gate, np.array(chest_xray_scores, float)),
+    )
+
+
+def share_ill_in_validation() -> float | None:
+    """How many of its validation pictures show pneumonia, 0..1; None where the card does not tell."""
+    card = model_card()
+    counted = card.data.get("validation") if card else None
+    return counted["pneumonia"] / (counted["normal"] + counted["pneumonia"]) if counted else None
