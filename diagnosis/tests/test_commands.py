@@ -137,10 +137,11 @@ def test_a_server_can_start_training_with_no_bundle_at_all(tmp_path):
     assert "Traceback" not in finished.stderr
 
 
-def test_a_management_command_imports_no_tensorflow():
+def test_a_site_and_its_commands_import_neither_tensorflow_nor_pandas():
     program = (
-        "import sys, django; django.setup(); from diagnosis.inference import serving; serving.classifier(); "
-        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+        "import sys, django; django.setup(); import pneumonia_site.urls, pneumonia_site.wsgi; "
+        "from diagnosis.inference import serving; serving.classifier(); "
+        "assert not {'tensorflow', 'keras', 'pandas', 'diagnosis.inference.workshop'} & set(sys.modules)"
     )
     subprocess.run(
         [sys.executable, "-c", program],
