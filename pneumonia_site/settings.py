@@ -187,7 +187,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # X-rays and heatmaps: no MEDIA_URL on purpose. A view that asks who is looking serves them.
 MEDIA_ROOT = env.str("MEDIA_ROOT", default=str(VAR_DIR / "media"))
 FILE_UPLOAD_HANDLERS = [
-    "diagnosis.api.parsers.AnyFileName",
+    "pneumonia_site.uploads.AnyFileName",
     "django.core.files.uploadhandler.MemoryFileUploadHandler",
     "django.core.files.uploadhandler.TemporaryFileUploadHandler",
 ]

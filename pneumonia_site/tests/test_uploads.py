@@ -1,0 +1,37 @@
+"""Files under names that Django itself stumbles over, on a page and in the API."""
+
+import pytest
+
+from diagnosis.models import Upload
+
+pytestmark = pytest.mark.django_db
+
+
+def form(*files: tuple[bytes, bytes]) -> bytes:
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="%s"\r\n\r\n'
+    return b"".join(head % name + content + b"\r\n" for name, content in files) + b"--x--\r\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [(b"M\xfcller.jpg", "Müller.jpg"), ("Müller.jpg".encode(), "Müller.jpg"), (b"..", "unnamed"), (b"/", "unnamed")],
+)
+def test_a_file_comes_under_any_name_and_costs_no_other(client, xray, name, kept):
+    body = form((b"first.jpg", xray()), (name, xray(seed=1)), (b"last.jpg", xray(seed=2)))
+    response = client.post("/api/predictions/", body, content_type="multipart/form-data; boundary=x")
+    names = [answer["prediction"]["file_name"] for answer in response.json()["results"]]
+    assert names == ["first.jpg", kept, "last.jpg"]
+    for address, status in {"/predict": 200, "/": 302}.items():
+        body = form((name, xray(seed=3)))
+        assert client.post(address, body, content_type="multipart/form-data; boundary=x").status_code == status
+    assert Upload.objects.filter(original_name=kept).count() == 3
+
+
+@pytest.mark.parametrize("room", [0, 1, 10, 60, 100])
+def test_a_name_that_is_not_utf8_may_stand_where_a_portion_of_the_body_ends(client, xray, room):
+    padding = 64 * 1024 - len(form((b"first.jpg", xray()))) - room
+    body = form((b"first.jpg", xray() + b"\0" * padding), (b"M\xfcller.jpg", xray(seed=1)))
+    response = client.post("/api/predictions/", body, content_type="multipart/form-data; boundary=x")
+    assert [answer["file_name"] for answer in response.json()["results"]] == ["first.jpg", "Müller.jpg"]
+    sent = Upload.objects.order_by("created").values_list("size", flat=True)
+    assert list(sent) == [len(xray()) + padding, len(xray(seed=1))]
