@@ -1,6 +1,7 @@
-"""How often a caller may ask: a user by name, anybody else by address. The rates are settings."""
+"""How often a caller may ask, by pages or API: a user by name, anybody else by address. The rates are settings."""
 
 import ipaddress
+import math
 from typing import TYPE_CHECKING
 
 from django.http import HttpRequest
@@ -43,6 +44,12 @@ class Throttle(SimpleRateThrottle):
         except Exception as error:  # each cache has errors of its own
             raise faults.CacheFailed from error
 
+    def seconds_to_wait(self, request: HttpRequest) -> int:
+        """Count a request to a page: 0 where it may be answered, else the seconds until one may."""
+        if self.allow_request(request, None):  # type: ignore[arg-type]  # whose user and address are all that counts
+            return 0
+        return math.ceil(self.wait() or 1)
+
 
 class CallerThrottle(Throttle):
     """Requests of any kind; API_THROTTLE."""
@@ -55,7 +62,7 @@ class CallerThrottle(Throttle):
 
 
 class PredictThrottle(CallerThrottle):
-    """Analyses; PREDICT_THROTTLE."""
+    """Analyses, by the API and by pages together; PREDICT_THROTTLE."""
 
     scope = "predict"
 

@@ -1,11 +1,13 @@
 """How pages write figures."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 from django import template
 from django.utils import formats
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from diagnosis.models import Prediction
 
@@ -70,6 +72,14 @@ def area(figure: dict[str, float]) -> str:
 
 def _between(value: str, low: str, high: str) -> str:
     return _("%(value)s (%(low)s to %(high)s)") % {"value": value, "low": low, "high": high}
+
+
+def duration(seconds: int) -> str:
+    """How long to wait: in whole seconds, from two minutes on in minutes, rounded up."""
+    if seconds < 120:
+        return ngettext("%(count)d second", "%(count)d seconds", seconds) % {"count": seconds}
+    minutes = math.ceil(seconds / 60)
+    return ngettext("%(count)d minute", "%(count)d minutes", minutes) % {"count": minutes}
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,44 @@ def test_no_file_and_too_many_files_are_told(client, xray, settings):
     assert not Upload.objects.exists()
 
 
+def test_pages_and_api_count_analyses_together_and_the_excess_costs_no_other(client, alice, xray, monkeypatch):
+    monkeypatch.setattr("diagnosis.api.throttles.PredictThrottle.THROTTLE_RATES", {"predict": "3/min"})
+    client.post("/predict", {"file": SimpleUploadedFile("x.jpg", xray())})
+    page = send(client, *[(f"{number}.jpg", xray(seed=number)) for number in range(4)])
+    assert page.status_code == 200
+    assert "2 pictures were analysed" in text(page)
+    waits = re.findall(
+        r"Too many pictures in too short a time: this one was not analysed. Try again in (\d+) seconds?\.", text(page)
+    )
+    assert re.findall(r"(\d\.jpg) Too many pictures", text(page)) == ["2.jpg", "3.jpg"]
+    assert 0 < int(waits[0]) <= int(page["Retry-After"]) <= 60
+    assert Upload.objects.count() == 3
+
+    page = send(client, ("late.jpg", xray()))
+    assert page.status_code == 429
+    assert 0 < int(page["Retry-After"]) <= 60
+    assert 'name="file"' in page.content.decode()
+    assert client.post("/predict", {"file": SimpleUploadedFile("x.jpg", xray())}).status_code == 429
+    assert Upload.objects.count() == 3
+
+    other = Client()
+    other.force_login(alice)
+    assert send(other, ("x.jpg", xray())).redirect_chain[-1][0].startswith("/predictions/")
+    other.post("/", {"file": [SimpleUploadedFile(f"{number}.jpg", xray()) for number in range(2)]})
+    assert send(other, ("x.jpg", xray())).status_code == 429
+    assert Upload.objects.filter(owner=alice).count() == 3
+
+
+def test_analysing_all_the_same_counts_as_an_analysis(client, no_xray, monkeypatch):
+    monkeypatch.setattr("diagnosis.api.throttles.PredictThrottle.THROTTLE_RATES", {"predict": "1/hour"})
+    send(client, ("board.png", no_xray))
+    page = client.post(f"/predictions/{Prediction.objects.get().pk}/all-the-same")
+    assert page.status_code == 429
+    assert 0 < int(page["Retry-After"]) <= 3600
+    assert re.search(r"Try again in \d+ minutes\.", text(page))
+    assert Prediction.objects.get().is_rejected
+
+
 def test_a_body_over_the_limit_gets_a_page_that_says_so(client):
     page = client.post("/", b"", content_type="multipart/form-data; boundary=x", CONTENT_LENGTH="99999999999")
     assert page.status_code == 413

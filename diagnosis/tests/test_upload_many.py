@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from diagnosis import services
+from diagnosis.api.throttles import PredictThrottle
 from diagnosis.models import Prediction, Upload
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -193,7 +194,7 @@ def test_a_pause_that_the_server_asks_for_is_kept(upload_page: Page):
     server.answer()
     waits(page, lambda: len(server.open) == 2)
     server.answer(429, {"code": "throttled"}, {"Retry-After": "1"})
-    expect(page.locator(".total__pause")).to_contain_text("a pause of 1 s")
+    expect(page.locator(".total__pause")).to_contain_text("a pause of 1 second.")
     page.wait_for_timeout(300)
     assert len(server.seen) == 3
     server.answer()
@@ -202,6 +203,26 @@ def test_a_pause_that_the_server_asks_for_is_kept(upload_page: Page):
     server.answer()
     expect(page.locator(".total__counts")).to_have_text("3 of 3 finished · Normal: 3")
     expect(page.locator(".total__pause")).to_be_hidden()
+
+
+def test_nothing_is_lost_where_the_rate_is_low(upload_page: Page, tmp_path, xray, monkeypatch):
+    page, first, then = upload_page, [1000.0] * 4, [1059.0]  # seconds: the rate lets a fifth pass after 1060
+    monkeypatch.setattr(PredictThrottle, "THROTTLE_RATES", {"predict": "4/minute"})
+    monkeypatch.setattr(PredictThrottle, "timer", lambda self: first.pop() if first else then[0])
+    files = [tmp_path / f"bed {number}.jpg" for number in range(6)]
+    for number, path in enumerate(files):
+        path.write_bytes(xray(seed=number, size=(320, 280)))
+    choose(page, files)
+    analyse(page)
+    held = row(page, "Waits for 1 second, as the server asks").first
+    expect(held.get_by_role("button", name="Cancel")).to_be_visible()
+    expect(page.locator(".total__pause")).to_contain_text("The server asks for a pause of 1 second.")
+    expect(page.locator(".total__counts")).to_contain_text("4 of 6 finished")
+    then[0] = 1060.0
+    expect(page.locator(".total__counts")).to_contain_text("6 of 6 finished")
+    for path in files:
+        expect(row(page, path.name).get_by_role("link", name="Open the result")).to_be_visible()
+    assert sorted(Upload.objects.values_list("original_name", flat=True)) == [path.name for path in files]
 
 
 def test_one_or_all_can_be_cancelled_and_tried_again(upload_page: Page):

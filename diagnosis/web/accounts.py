@@ -1,7 +1,6 @@
 """Accounts: signing up, passwords, API tokens, and a person's own data."""
 
 import datetime
-import math
 import threading
 from typing import Any
 
@@ -29,8 +28,6 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from diagnosis import access, roles, services
 from diagnosis.api.throttles import AccountThrottle
@@ -313,11 +310,10 @@ def delete_all(request: HttpRequest) -> HttpResponse:
 
 def _too_often(request: HttpRequest) -> HttpResponse | None:
     """The refusal, where a form for strangers was sent too often from one address."""
-    throttle = AccountThrottle()
-    if request.method != "POST" or throttle.allow_request(Request(request), APIView()):
+    if request.method != "POST" or not (seconds := AccountThrottle().seconds_to_wait(request)):
         return None
     response = render(request, "429.html", status=429)
-    response.headers["Retry-After"] = str(math.ceil(throttle.wait() or 1))
+    response.headers["Retry-After"] = str(seconds)
     return response
 
 

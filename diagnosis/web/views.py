@@ -15,8 +15,10 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from diagnosis import access, audit, pictures, report, services
+from diagnosis.api.throttles import PredictThrottle
 from diagnosis.inference import serving
 from diagnosis.models import OPERATING_POINTS, Prediction, Upload
+from diagnosis.templatetags import figures
 from diagnosis.web import worklist
 from diagnosis.web.forms import UploadForm
 
@@ -35,8 +37,12 @@ def upload(request: HttpRequest) -> HttpResponse:
         return _upload_page(request, form, [], status=400)
     sender = access.sender_of(request)
     operating_point = form.cleaned_data["operating_point"] or None
-    done, failures = [], []
+    done, failures, retry_after = [], [], 0
     for file in form.cleaned_data["file"]:
+        if seconds := PredictThrottle().seconds_to_wait(request):
+            retry_after = seconds
+            failures.append({"name": file.name, "message": _too_often(seconds), "status": 429})
+            continue
         try:
             found = services.diagnose(file=file, name=file.name or "", sender=sender, operating_point=operating_point)
         except serving.PictureError as error:
@@ -59,7 +65,8 @@ def upload(request: HttpRequest) -> HttpResponse:
                 "count": len(done)
             }
             messages.success(request, said)
-        return _upload_page(request, UploadForm(), failures, status=200 if done else failures[0]["status"])
+        status = 200 if done else failures[0]["status"]
+        return _upload_page(request, UploadForm(), failures, status=status, retry_after=retry_after)
     return redirect(done[0] if len(done) == 1 else "diagnosis:history")
 
 
@@ -71,11 +78,15 @@ def analyse_all_the_same(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         return _refused(request)
     if not rejected.is_rejected:
         return redirect(rejected)
+    failure: dict[str, Any] = {"name": rejected.upload.original_name}
+    if seconds := PredictThrottle().seconds_to_wait(request):
+        failure["message"] = _too_often(seconds)
+        return _upload_page(request, UploadForm(), [failure], status=429, retry_after=seconds)
     try:
         with pictures.from_storage(rejected.pk):
             return redirect(services.analyse_all_the_same(rejected, by=access.person_of(request)))
     except serving.Unavailable:
-        failure = {"name": rejected.upload.original_name, "message": serving.UNAVAILABLE}
+        failure["message"] = serving.UNAVAILABLE
         return _upload_page(request, UploadForm(), [failure], status=503)
 
 
@@ -85,11 +96,18 @@ def _refused(request: HttpRequest) -> HttpResponse:
     return _upload_page(request, UploadForm(), [], status=403)
 
 
+def _too_often(seconds: int) -> str:
+    said = _("Too many pictures in too short a time: this one was not analysed. Try again in %(wait)s.")
+    return said % {"wait": figures.duration(seconds)}
+
+
 EXTENSIONS = sorted({*serving.FORMATS.values(), "jpeg", "tiff"})
 """How names of pictures end, as far as a browser can tell before it sends them."""
 
 
-def _upload_page(request: HttpRequest, form: UploadForm, failures: list[dict], status: int = 200) -> HttpResponse:
+def _upload_page(
+    request: HttpRequest, form: UploadForm, failures: list[dict], status: int = 200, retry_after: int = 0
+) -> HttpResponse:
     formats = Upload.Format.labels
     context = {
         "form": form,
@@ -103,7 +121,10 @@ def _upload_page(request: HttpRequest, form: UploadForm, failures: list[dict], s
         "learned_from_children": (card := serving.model_card()) is not None and "population" in card.data,
         "recent": access.own(access.person_of(request))[:RECENT],
     }
-    return render(request, "diagnosis/upload.html", context, status=status)
+    response = render(request, "diagnosis/upload.html", context, status=status)
+    if retry_after:
+        response.headers["Retry-After"] = str(retry_after)
+    return response
 
 
 WHAT_FOR = {

@@ -21,6 +21,12 @@ export function readableSize(bytes) {
   return new Intl.NumberFormat(language, { style: "unit", unit, maximumFractionDigits: value < 10 ? 1 : 0 }).format(value);
 }
 
+/* How long to wait: in whole seconds, from two minutes on in minutes, rounded up. */
+export function duration(seconds) {
+  const [value, unit] = seconds < 120 ? [seconds, "second"] : [Math.ceil(seconds / 60), "minute"];
+  return new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "long", useGrouping: false }).format(value);
+}
+
 /* Rounding must not claim a certainty of 0 or 100 %. */
 export function percent(share) {
   const value = 100 * share;

@@ -1,13 +1,14 @@
 /* Who is sent when. Knows nothing of the page: it changes `item.state` and says so.
 
    chosen -> waiting -> sending -> analysing -> done | rejected | failed
-   waiting and sending -> cancelled; failed, cancelled and rejected may wait again. What has been sent whole is analysed
+   sending, analysing -> paused, where the server asks for a pause; then sending once more
+   waiting, sending and paused -> cancelled; failed, cancelled and rejected may wait again. What has been sent whole is analysed
    and kept whoever still waits for it, so it is not called cancelled. */
 
 const AT_ONCE = 2;
 
-export const ACTIVE = new Set(["waiting", "sending", "analysing"]);
-export const CANCELLABLE = new Set(["waiting", "sending"]);
+export const ACTIVE = new Set(["waiting", "sending", "analysing", "paused"]);
+export const CANCELLABLE = new Set(["waiting", "sending", "paused"]);
 export const SETTLED = new Set(["done", "rejected", "failed", "cancelled"]);
 
 export class Queue {
@@ -71,7 +72,8 @@ export class Queue {
 
   #settle(item, outcome) {
     if (outcome.kind === "throttled") {
-      this.#set(item, "waiting");
+      item.pause = outcome.seconds;
+      this.#set(item, "paused");
       this.#waiting.unshift(item);
       this.#pause(outcome.seconds);
       return;

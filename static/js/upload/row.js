@@ -2,7 +2,7 @@
 
 import { extension } from "./files.js";
 import { drawThumbnail } from "./thumbnail.js";
-import { fill, gettext, percent, readableSize } from "../words.js";
+import { duration, fill, gettext, percent, readableSize } from "../words.js";
 
 const template = document.getElementById("picked-file");
 const answers = document.getElementById("answers").content;
@@ -11,6 +11,7 @@ const answers = document.getElementById("answers").content;
 const OFFERED = {
   chosen: ["remove"],
   waiting: ["cancel"],
+  paused: ["cancel"],
   sending: ["cancel"],
   analysing: [],
   done: ["open"],
@@ -78,6 +79,7 @@ function said(item) {
   if (state === "done") return answer(outcome.answer);
   if (state === "rejected") return [answers.querySelector("[data-answer=rejected]").cloneNode(true), REJECTED];
   if (state === "failed") return [answers.querySelector("[data-answer=failed]").cloneNode(true), ...reason(outcome)];
+  if (state === "paused") return [fill(gettext("Waits for {time}, as the server asks"), { time: duration(item.pause) })];
   return [STATES[state] ?? ""];
 }
 

@@ -1,7 +1,7 @@
 /* The total: a bar with counts for the eye, and now and then a sentence for screen readers. */
 
 import { ACTIVE, CANCELLABLE, SETTLED } from "./queue.js";
-import { fill, gettext } from "../words.js";
+import { duration, fill, gettext } from "../words.js";
 
 const QUIET = 4000; // milliseconds between two sentences, so that two hundred pictures do not talk over each other
 
@@ -61,8 +61,8 @@ export function makeSummary(section, live) {
 
   function drawPause(seconds) {
     pause.hidden = seconds === 0;
-    const said = gettext("The server asks for a pause of {seconds} s. It goes on by itself after that.");
-    pause.textContent = seconds ? fill(said, { seconds }) : "";
+    const said = gettext("The server asks for a pause of {time}. It goes on by itself after that.");
+    pause.textContent = seconds ? fill(said, { time: duration(seconds) }) : "";
   }
 
   return { draw, drawPause, say };
