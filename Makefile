@@ -27,7 +27,7 @@ serve: $(VENV)/.installed
 production: $(VENV)/.installed static var/secret_key.production
 	@if [ -z "$$SECRET_KEY$$SECRET_KEY_FILE" ] && ! grep -qsE '^(export )?SECRET_KEY(_FILE)?=.' .env; then \
 	  export SECRET_KEY_FILE=var/secret_key.production; fi; \
-	PORT=$(PORT) exec $(BIN)/gunicorn --config pneumonia_site/gunicorn.py
+	PORT=$(PORT) exec $(BIN)/python -m pneumonia_site
 
 var/secret_key.production: | $(VENV)/bin/python
 	@mkdir -p var && umask 077 && $(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))' >$@

@@ -133,7 +133,7 @@ class Site:
 
     def start(self, configuration: str = "pneumonia_site/gunicorn.py") -> None:
         """Start the server and return at once."""
-        command = [sys.executable, "-m", "gunicorn", "--config", configuration]
+        command = [sys.executable, "-m", "pneumonia_site", "--config", configuration]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True

@@ -4,7 +4,10 @@ Any setting NAME may lie in a file, which NAME_FILE names. An empty one counts a
 ImproperlyConfigured, one sentence each, which is all that a start shows of them.
 """
 
+import errno
+import os
 import re
+import zoneinfo
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +18,7 @@ from environ.fileaware_mapping import FileAwareMapping
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 _YES, _NO = ("true", "on", "yes", "y", "1"), ("false", "off", "no", "n", "0")
+_HOST = re.compile(r"\*|\.?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\]")
 _RATE = re.compile(r"(\d+)\s*/\s*(s|sec|second|m|min|minute|h|hour|d|day)")
 
 Number = TypeVar("Number", int, float)
@@ -48,6 +52,46 @@ class Environment(environ.FileAwareEnv):
         words = [word.strip() for word in self.str(name, default="").split(",")]
         return [word for word in words if word] or list(default)
 
+    def hosts(self, name: str, *, default: Sequence[str]) -> list[str]:
+        """Names of hosts as Django compares them: what else stands beside one would keep everybody out."""
+        hosts = self.words(name, default=default)
+        for host in hosts:
+            if not _HOST.fullmatch(host.lower()):
+                meant = re.sub(r"^\w+:/*|^\*(?=\.)|[/:?#].*$|[.]$", "", host)
+                write = f"write {meant}" if _HOST.fullmatch(meant.lower()) else "write xray.example.org, or [::1]"
+                raise ImproperlyConfigured(
+                    f"The setting {name} is {host!r}; it must be hosts alone, without scheme, port and path: {write}."
+                )
+        return hosts
+
+    def time_zone(self, name: str, *, default: str) -> str:
+        text = self.str(name, default="").strip() or default
+        try:
+            zoneinfo.ZoneInfo(text)
+            system = Path("/usr/share/zoneinfo")  # where it is there, Django asks it, and not the package tzdata
+            known = not system.exists() or Path(system, text).exists()
+        except (OSError, ValueError, zoneinfo.ZoneInfoNotFoundError):
+            known = False
+        if not known:
+            raise ImproperlyConfigured(
+                f"The setting {name} is {text!r}; it must be a time zone as IANA names it, such as Europe/Paris."
+            )
+        return text
+
+    def folder(self, name: str, *, default: Path) -> Path:
+        """A folder to write into, made where it is missing."""
+        path = Path(self.str(name, default=str(default)))
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if not os.access(path, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise ImproperlyConfigured(
+                f"The setting {name} is {str(path)!r}; it must be a folder that can be made and written to, "
+                f"and is not: {error.strerror}."
+            ) from error
+        return path
+
     def number(self, name: str, *, default: Number, least: float, most: float) -> Number:
         """A number as `default` is one: whole, or not."""
         text = self.str(name, default="").strip()
@@ -80,3 +124,8 @@ class Environment(environ.FileAwareEnv):
 
 env = Environment()
 env.read_env(BASE_DIR / ".env")
+
+
+def processes() -> int:
+    """How many processes serve in production."""
+    return env.number("WEB_CONCURRENCY", default=max(2, len(os.sched_getaffinity(0))), least=1, most=1_000)

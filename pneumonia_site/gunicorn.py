@@ -1,4 +1,4 @@
-"""How gunicorn serves the site: `gunicorn --config pneumonia_site/gunicorn.py`, which `make production` calls.
+"""How gunicorn serves the site: `python -m pneumonia_site`, which `make production` calls, starts it with this.
 
 Read by gunicorn, never imported by the site. docs/deploy.md tells of systemd and nginx, benchmarks/NOTES.md of the
 measurements behind the numbers.
@@ -26,11 +26,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pneumonia_site.settings")
 # --- What the environment says ----------------------------------------------------------
 
 try:
-    from pneumonia_site.environment import env
+    from pneumonia_site.environment import env, processes
     from pneumonia_site.settings import VAR_DIR
 
     bind = env.str("BIND", default="") or f"127.0.0.1:{env.number('PORT', default=8000, least=1, most=65_535)}"
-    workers = env.number("WEB_CONCURRENCY", default=max(2, len(os.sched_getaffinity(0))), least=1, most=1_000)
+    workers = processes()
     threads = env.number("THREADS", default=3, least=1, most=1_000)
 except ImproperlyConfigured as error:
     raise SystemExit(f"{error}") from error

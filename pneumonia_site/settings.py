@@ -6,7 +6,6 @@ Nothing needs to be set. Until ALLOWED_HOSTS is, a site with DEBUG off answers t
 import datetime
 import os
 import secrets
-from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -14,8 +13,7 @@ from pneumonia_site.environment import BASE_DIR, env
 from pneumonia_site.sqlite import OwnersAlone
 
 # Everything that running makes lies here: database, pictures, training checkpoints.
-VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var")))
-VAR_DIR.mkdir(parents=True, exist_ok=True)
+VAR_DIR = env.folder("VAR_DIR", default=BASE_DIR / "var")
 
 # --- Security ---------------------------------------------------------------------------
 
@@ -44,7 +42,7 @@ if not SECRET_KEY:
         "SECRET_KEY is not set, or empty. Where DEBUG is False it must be long and random: `make production` makes one."
     )
 THIS_MACHINE = ["localhost", "127.0.0.1", "[::1]"]
-ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", default=["*"] if DEBUG else THIS_MACHINE)
+ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", default=["*"] if DEBUG else THIS_MACHINE)
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", default=[])
 
 # Where others are served, browsers are sent to HTTPS and told to stay there, and cookies travel over it alone.
@@ -224,7 +222,7 @@ LANGUAGE_COOKIE_SAMESITE = "Lax"
 LANGUAGE_COOKIE_HTTPONLY = True
 LANGUAGE_COOKIE_SECURE = HTTPS
 FORMAT_MODULE_PATH = "pneumonia_site.formats"
-TIME_ZONE = env.str("TIME_ZONE", default="UTC")
+TIME_ZONE = env.time_zone("TIME_ZONE", default="UTC")
 USE_TZ = True
 
 # --- Diagnosis --------------------------------------------------------------------------

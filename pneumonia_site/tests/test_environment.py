@@ -65,23 +65,77 @@ def test_a_file_that_cannot_be_read_is_told(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("command", "setting"),
+    ("said", "meant"),
     [
-        (["manage.py", "check"], "API_THROTTLE"),
-        (["manage.py", "runserver"], "MAX_UPLOAD_MB"),
-        (["-m", "gunicorn", "--config", "pneumonia_site/gunicorn.py"], "WEB_CONCURRENCY"),
-        (["-m", "gunicorn", "--config", "pneumonia_site/gunicorn.py"], "LOG_LEVEL"),
+        ("https://xray.example.org", "xray.example.org"),
+        ("https://XRAY.example.org:8443/history/", "XRAY.example.org"),
+        ("xray.example.org:8443", "xray.example.org"),
+        ("xray.example.org/", "xray.example.org"),
+        ("xray.example.org.", "xray.example.org"),
+        ("*.example.org", ".example.org"),
+        ("xray example", "xray.example.org, or [::1]"),
+        ("::1", "xray.example.org, or [::1]"),
+        ("röntgen.example.org", "xray.example.org, or [::1]"),
     ],
 )
-def test_a_setting_that_cannot_be_stops_the_start_with_a_sentence(tmp_path, command, setting):
+def test_hosts_that_would_keep_everybody_out_are_refused_and_what_to_write_is_told(monkeypatch, said, meant):
+    monkeypatch.setenv("SETTING", f"localhost, {said}")
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        env.hosts("SETTING", default=[])
+    assert str(refusal.value).startswith(f"The setting SETTING is '{said}'; it must be hosts alone")
+    assert str(refusal.value).endswith(f": write {meant}.")
+
+
+def test_hosts_that_requests_can_name_are_taken(monkeypatch):
+    hosts = ["*", "localhost", "127.0.0.1", "[::1]", ".example.org", "Xray-2.example.org"]
+    monkeypatch.setenv("SETTING", ",".join(hosts))
+    assert env.hosts("SETTING", default=[]) == hosts
+
+
+@pytest.mark.parametrize("said", ["Mars/Base", "Europe", "utc", "/etc/passwd", "../etc/passwd"])
+def test_time_zones_that_there_are_not_are_refused(monkeypatch, said):
+    monkeypatch.setenv("SETTING", said)
+    with pytest.raises(ImproperlyConfigured, match=f"^The setting SETTING is '{said}'; it must be a time zone"):
+        env.time_zone("SETTING", default="UTC")
+    monkeypatch.setenv("SETTING", "Europe/Paris")
+    assert env.time_zone("SETTING", default="UTC") == "Europe/Paris"
+
+
+def test_a_folder_that_cannot_be_made_or_written_to_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("SETTING", str(tmp_path / "new" / "folder"))
+    assert env.folder("SETTING", default=tmp_path).is_dir()
+    (tmp_path / "file").touch()
+    for place, why in {"file": "File exists", "file/below": "Not a directory"}.items():
+        monkeypatch.setenv("SETTING", str(tmp_path / place))
+        with pytest.raises(ImproperlyConfigured, match=f"^The setting SETTING is '.*{place}'; it must .*: {why}[.]$"):
+            env.folder("SETTING", default=tmp_path)
+    monkeypatch.setenv("SETTING", "/proc/self")
+    with pytest.raises(ImproperlyConfigured, match=r"^The setting SETTING is '/proc/self'; it must be .*[.]$"):
+        env.folder("SETTING", default=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("command", "setting", "said"),
+    [
+        (["manage.py", "check"], "API_THROTTLE", "0"),
+        (["manage.py", "runserver"], "MAX_UPLOAD_MB", "0"),
+        (["manage.py", "check"], "TIME_ZONE", "Mars/Base"),
+        (["-m", "gunicorn", "--config", "pneumonia_site/gunicorn.py"], "WEB_CONCURRENCY", "0"),
+        (["-m", "pneumonia_site"], "WEB_CONCURRENCY", "abc"),
+        (["-m", "pneumonia_site"], "LOG_LEVEL", "0"),
+        (["-m", "pneumonia_site"], "ALLOWED_HOSTS", "https://xray.example.org"),
+        (["-m", "pneumonia_site"], "VAR_DIR", "/dev/null/folder"),
+    ],
+)
+def test_a_setting_that_cannot_be_stops_the_start_with_a_sentence(tmp_path, command, setting, said):
     finished = subprocess.run(
         [sys.executable, *command],
         cwd=django_settings.BASE_DIR,
-        env={**os.environ, "SECRET_KEY": "k" * 50, "VAR_DIR": str(tmp_path), setting: "0"},
+        env={**os.environ, "SECRET_KEY": "k" * 50, "VAR_DIR": str(tmp_path), setting: said},
         capture_output=True,
         text=True,
         timeout=60,
     )
     assert finished.returncode == 1
-    assert finished.stderr.startswith(f"The setting {setting} is '0'; it must be ")
+    assert finished.stderr.startswith(f"The setting {setting} is '{said}'; it must be ")
     assert len(finished.stderr.splitlines()) == 1
