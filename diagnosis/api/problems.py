@@ -140,6 +140,11 @@ def _server_error_page(request: HttpRequest) -> HttpResponse:
     return HttpResponse(render_to_string("500.html", _bare_context(request)), status=500)
 
 
+def _another_host_page(request: HttpRequest, exception: Exception) -> HttpResponse:
+    context = {"detail": ANOTHER_HOST, **_bare_context(request)}
+    return HttpResponse(render_to_string("400.html", context), status=400)
+
+
 def _bare_context(request: HttpRequest) -> dict[str, str]:
     """What a page shows that is made when anything may fail, with the id under which the log tells of it."""
     return {"theme": preferences.theme_of(request), "request_id": logs.request_id()}
@@ -148,13 +153,17 @@ def _bare_context(request: HttpRequest) -> dict[str, str]:
 BAD_REQUEST = gettext_lazy("The request was refused: it has too many fields or files, or a field that is too long.")
 NOT_ALLOWED = gettext_lazy("You may not do this.")
 NOT_FOUND = gettext_lazy("There is nothing here that you may see.")
+ANOTHER_HOST = gettext_lazy(
+    "The address names a host that is not one of this site's. Whoever runs the site lists those that are in the "
+    "setting ALLOWED_HOSTS."
+)
 FILE_MISSING = "The file of this picture is missing on the server, whose administrator may have it in a backup."
 _bad_request = or_page(400, "bad_request", gettext_lazy("The request could not be understood."), defaults.bad_request)
 _another_host = or_page(
     400,
     "bad_request",
-    "The address names a host that is not one of this site's; the setting ALLOWED_HOSTS lists those that are.",
-    defaults.bad_request,
+    ANOTHER_HOST,
+    _another_host_page,
 )
 permission_denied = or_page(403, "permission_denied", NOT_ALLOWED, defaults.permission_denied)
 page_not_found = or_page(404, "not_found", NOT_FOUND, defaults.page_not_found)

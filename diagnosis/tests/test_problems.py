@@ -312,6 +312,8 @@ def test_another_host_is_refused(client, settings):
     assert "ALLOWED_HOSTS" in refused.json()["detail"]
     response = client.get("/", headers={"host": "evil.example", "x-forwarded-host": "xray.example.org"})
     assert (response.status_code, response["Content-Type"]) == (400, "text/html; charset=utf-8")
+    assert "ALLOWED_HOSTS" in response.content.decode()
+    assert "example" not in response.content.decode()
 
 
 def test_one_caller_is_throttled_and_others_are_not(client, alice, charlie, xray, monkeypatch):
