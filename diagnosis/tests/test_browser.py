@@ -18,6 +18,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 ALL_IMAGES_LOADED = "() => [...document.images].every(image => image.complete && image.naturalWidth > 0)"
 
 
+def rgb(colour: str) -> str:
+    """`#aabbcc` as browsers tell it."""
+    red, green, blue = bytes.fromhex(colour.strip().lstrip("#"))
+    return f"rgb({red}, {green}, {blue})"
+
+
 def wait_until(page: Page, expression: str) -> None:
     """`page.wait_for_function` without eval, which the site's policy forbids from the second look on."""
     for _ in range(200):
@@ -296,6 +302,19 @@ def test_no_button_moves_from_one_reading_to_the_next(queue: Page, width):
     queue.get_by_role("button", name="Unreadable").click()
     expect(queue.get_by_text("Recorded: Unreadable.")).to_be_visible()
     assert places() == before
+
+
+def test_a_missing_heatmap_is_told_as_an_error_and_no_key_touches_the_note(queue: Page):
+    # An empty picture, since a refused one would be an error of the page's.
+    queue.route("**/heatmap.png", lambda route: route.fulfill(content_type="image/png", body=b""))
+    expect(queue.get_by_role("button", name="Unreadable")).to_be_enabled()
+    key, note = (queue.locator(of).bounding_box() for of in ("label[for=note] kbd", "#note"))
+    assert key["y"] + key["height"] < note["y"]
+    queue.get_by_role("button", name="Show the model's answer").click()
+    told = queue.get_by_role("alert")
+    expect(told).to_contain_text("The heatmap could not be loaded.")
+    error = queue.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--error-soft')")
+    expect(told).to_have_css("background-color", rgb(error))
 
 
 def test_a_click_meant_for_the_picture_before_reads_nothing(queue: Page):
