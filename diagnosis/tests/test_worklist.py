@@ -195,6 +195,14 @@ def test_a_result_that_the_filter_no_longer_leaves_still_leads_on(of_alice, some
     assert link(of_alice.get(opened), "prev") == later
 
 
+@pytest.mark.parametrize("query", ["", "?back=", "?back=label%3DPneumonia%26sort%3Dhigh"])
+def test_the_report_leads_back_to_the_result_as_it_was_opened(of_alice, some, query):
+    opened = f"/predictions/{some['ill.jpg'].pk}/{query}"
+    to_report = re.search(r'href="([^"]*/report/[^"]*)"', of_alice.get(opened).content.decode())[1]
+    report = of_alice.get(html.unescape(to_report)).content.decode()
+    assert html.unescape(re.search(r'href="([^"]*)">Back to the result', report)[1]) == opened
+
+
 def test_a_result_opened_from_elsewhere_has_no_neighbours(of_alice, some):
     address = f"/predictions/{some['ill.jpg'].pk}/"
     for query in ("", "?back=sort%3Dx", "?back=since%3D2026-11-24%26until%3D2026-11-23"):

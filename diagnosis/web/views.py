@@ -220,7 +220,8 @@ def report_page(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """One result on a page to print."""
     found = _visible(request, pk)
     audit.record(access.person_of(request), audit.Action.VIEWED, [found], detail=f"{audit.RESULT}, report")
-    return render(request, "diagnosis/report.html", {"prediction": found, "report": report.report(found)})
+    context = {"prediction": found, "report": report.report(found), "carried": worklist.carried(request)}
+    return render(request, "diagnosis/report.html", context)
 
 
 @require_safe

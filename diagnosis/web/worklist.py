@@ -223,10 +223,15 @@ def _history(query: str) -> str:
     return reverse("diagnosis:history") + (f"?{query}" if query else "")
 
 
+def carried(request: HttpRequest) -> str:
+    """What the address of another page of the same result ends with, so that the way back to the list is not lost."""
+    return f"?{urlencode({'back': _back(request)})}" if "back" in request.GET else ""
+
+
 def way(request: HttpRequest, prediction: Prediction) -> dict[str, str]:
     """From a result: the address back to the list, and, opened from there, of the results before and behind it."""
     query = _back(request)
-    addresses = {"back": _history(query)}
+    addresses = {"back": _history(query), "carried": carried(request)}
     form = FilterForm(QueryDict(query))
     if "back" in request.GET and form.is_valid():
         listed = form.narrow(access.visible_to(access.person_of(request)), in_pages=True)
