@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -97,12 +97,12 @@ def visible_to(person: Person) -> QuerySet[Prediction]:
     predictions = Prediction.objects.select_related("upload", "upload__owner")
     if person.may_see_all:
         return predictions
-    return predictions.filter(upload__in=own_uploads(person))
+    return predictions.filter(_sent_by(person, "upload__"))
 
 
 def own(person: Person) -> QuerySet[Prediction]:
     """The predictions `person` asked for, also where they may see more."""
-    return Prediction.objects.select_related("upload", "upload__owner").filter(upload__in=own_uploads(person))
+    return Prediction.objects.select_related("upload", "upload__owner").filter(_sent_by(person, "upload__"))
 
 
 def deletable_by(person: Person) -> QuerySet[Upload]:
@@ -112,8 +112,14 @@ def deletable_by(person: Person) -> QuerySet[Upload]:
 
 def own_uploads(person: Person) -> QuerySet[Upload]:
     """The uploads that `person` sent."""
+    return Upload.objects.filter(_sent_by(person))
+
+
+def _sent_by(person: Person, of: str = "") -> Q:
+    """Whether `person` sent an upload; of: the way there, as a condition on it. As a subquery the database would list
+    all that somebody ever sent to find one row."""
     if person.user:
-        return Upload.objects.filter(owner=person.user)
+        return Q(**{f"{of}owner": person.user})
     if person.visitor:
-        return Upload.objects.filter(visitor=person.visitor)
-    return Upload.objects.none()
+        return Q(**{f"{of}visitor": person.visitor})
+    return Q(pk__in=[])

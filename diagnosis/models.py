@@ -63,6 +63,9 @@ class Upload(models.Model):
             # "Has this person sent the same picture before?", and their history.
             models.Index(fields=["owner", "sha256"], condition=Q(owner__isnull=False), name="upload_of_owner"),
             models.Index(fields=["visitor", "sha256"], condition=Q(visitor__isnull=False), name="upload_of_visitor"),
+            # "Is this picture theirs?", asked of one result after the other, as lists by answer or version do.
+            models.Index(fields=["owner", "id"], condition=Q(owner__isnull=False), name="upload_is_owners"),
+            models.Index(fields=["visitor", "id"], condition=Q(visitor__isnull=False), name="upload_is_visitors"),
             # "Did another version of the model answer this picture differently?"
             models.Index(fields=["sha256"], name="upload_of_picture"),
             # The worklist by file name.

@@ -2,7 +2,9 @@
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from diagnosis.models import Prediction, Upload
 
@@ -73,3 +75,25 @@ def test_no_address_serves_files_past_these_views(client, people, xray):
     prediction = analyse(people["owner"], xray())
     for prefix in ("/", "/media/", "/static/"):
         assert client.get(prefix + prediction.upload.file.name).status_code == 404
+
+
+@pytest.mark.parametrize("sender", ["owner", "visitor"])
+def test_one_of_many_pictures_is_found_without_listing_all(people, xray, sender):
+    """No timing, but the plan: each look at a row asks whose it is by an index, and none reads all that was sent."""
+    found = analyse(people[sender], xray())
+    with CaptureQueriesContext(connection) as asked:
+        people[sender].get(f"/predictions/{found.pk}/thumbnail.jpg")
+        people[sender].get("/history/?model=" + found.model_version)
+    queries = [query["sql"] for query in asked if 'FROM "diagnosis_prediction"' in query["sql"]]
+    plans = [plan(sql) for sql in queries]
+    assert len(plans) >= 3
+    assert not [step for steps in plans for step in steps if "LIST SUBQUERY" in step]
+    of_sender = "upload_is_owners" if sender == "owner" else "upload_is_visitors"
+    by_model = next(steps for steps in plans if any("prediction_newest_by_model (" in step for step in steps))
+    assert any(of_sender in step for step in by_model)
+
+
+def plan(sql: str) -> list[str]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
+        return [row[-1] for row in cursor.fetchall()]
