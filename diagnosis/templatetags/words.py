@@ -1,7 +1,9 @@
 """Names and sentences that code, model cards and the database keep in English, in the language of whoever reads."""
 
+import re
+
 from django import template
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_noop as _
 
 register = template.Library()
@@ -14,8 +16,26 @@ def named(name: str) -> str:
     return gettext(words) if words else ""
 
 
+_EXPORT = re.compile(r"(\d+) predictions as (\w+); (.*)", re.DOTALL)
+_OWN_DATA = re.compile(r"all that is theirs: (\d+) predictions")
+_FOR_TRAINING = re.compile(r"(\d+) reviewed pictures for training")
+
+
 def logged(detail: str) -> str:
-    """What the log tells of an event, part by part; as it was written where that is none of those below."""
+    """What the log tells of an event: an export with its number, filters as they were; anything else part by part, and
+    as it was written where that is none of those below."""
+    if told := _EXPORT.fullmatch(detail):
+        count, filters = int(told[1]), gettext("all") if told[3] == "all" else told[3]
+        said = ngettext("%(count)d prediction as %(format)s", "%(count)d predictions as %(format)s", count)
+        return f"{said % {'count': count, 'format': told[2].upper()}}; {filters}"
+    if told := _OWN_DATA.fullmatch(detail):
+        count = int(told[1])
+        said = ngettext("all that is theirs: %(count)d prediction", "all that is theirs: %(count)d predictions", count)
+        return said % {"count": count}
+    if told := _FOR_TRAINING.fullmatch(detail):
+        count = int(told[1])
+        said = ngettext("%(count)d reviewed picture for training", "%(count)d reviewed pictures for training", count)
+        return said % {"count": count}
     return ", ".join(gettext(part) if part else "" for part in detail.split(", "))
 
 

@@ -11,7 +11,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from diagnosis import access, reviews, services
+from diagnosis import access, audit, reviews, services
 from diagnosis.models import AuditEvent, Prediction, Review, Upload
 
 pytestmark = pytest.mark.django_db
@@ -163,6 +163,21 @@ def test_what_code_keeps_in_english_is_told_in_the_readers_language(client, ada,
     for page in (told("auth/user/"), told(f"auth/user/{ada.pk}/change/")):
         assert all(role in page for role in ("مُرسِل", "مدير"))
         assert not re.search(r">\s*(uploader|reviewer|administrator)\s*<", page)
+
+
+def test_the_log_tells_of_exports_in_the_readers_language(client, ada, predictions):
+    client.force_login(ada)
+    client.get("/history/export.csv?label=Normal")
+    client.get("/history/export.csv")
+    services.everything_of(ada).close()
+    audit.record_many("manage.py export_reviewed", audit.Action.EXPORTED, "7 reviewed pictures for training")
+    client.cookies["django_language"] = "fr"
+    page = client.get("/admin/diagnosis/auditevent/").content.decode()
+    assert re.search(r"\d prédictions? au format CSV; label=Normal", page)
+    assert re.search(r"\d prédictions? au format CSV; toutes", page)
+    assert "tout ce qui lui appartient : 0 prédiction" in page
+    assert "7 images lues" in page
+    assert not re.search(r"predictions? as|for training|that is theirs", page)
 
 
 def test_others_do_not_get_in(client, alice, predictions):
