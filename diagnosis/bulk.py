@@ -117,7 +117,7 @@ def _row(path: Path) -> Row:
         if not stat.S_ISREG(about.st_mode):
             return Row(name, "error", error="This is no file of bytes, and was not opened.")
         serving.limits().check_bytes(about.st_size)
-        finding = serving.diagnose(path.read_bytes())
+        finding = serving.diagnose(serving.read(path.read_bytes()))
     except serving.PictureError as error:
         return Row(name, "error", error=str(error))
     except OSError as error:

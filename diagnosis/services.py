@@ -11,6 +11,7 @@ import tempfile
 import uuid
 import zipfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO
 
@@ -28,6 +29,9 @@ from diagnosis.inference import serving
 from diagnosis.models import Prediction, Upload
 
 logger = logging.getLogger(__name__)
+
+_BESIDE = ThreadPoolExecutor(thread_name_prefix="beside")
+"""Makes what is kept of a picture while it is decoded and the network looks at it; all let other threads run."""
 
 
 class KeyReused(Exception):
@@ -70,18 +74,19 @@ def diagnose(
     """
     serving.limits().check_bytes(file.size)  # before reading it into memory
     data = file.read()
-    sha256 = hashlib.sha256(data).hexdigest()
+    sha256 = _BESIDE.submit(lambda: hashlib.sha256(data).hexdigest())
     kept_key = ""
     if idempotency_key:
-        request_digest = request_digest or _digest(sha256, operating_point, force)
+        request_digest = request_digest or _digest(sha256.result(), operating_point, force)
         if answered := _answered(sender, idempotency_key, number, request_digest):
             return answered
         kept_key = _kept_key(idempotency_key, number)
 
-    finding = serving.diagnose(data, operating_point=operating_point)
-    picture = finding.picture
+    picture = serving.read(data)
+    kept = _BESIDE.submit(lambda: (serving.without_metadata(data), serving.thumbnail_jpeg(picture)))
+    finding = serving.diagnose(picture, operating_point=operating_point)
     upload = Upload(
-        sha256=sha256,
+        sha256=sha256.result(),
         original_name=_readable(name),
         size=len(data),
         width=picture.width,
@@ -93,10 +98,12 @@ def diagnose(
         request_digest=request_digest,
     )
     prediction = _prediction(upload, finding, force=force)
+    heatmap = _heatmap_file(prediction, finding)
+    xray, thumbnail = kept.result()
     files = [
-        (upload.file, f"xray.{serving.FORMATS[picture.format]}", serving.without_metadata(data)),
-        (upload.thumbnail, "thumbnail.jpg", serving.thumbnail_jpeg(finding)),
-        *_heatmap_file(prediction, finding),
+        (upload.file, f"xray.{serving.FORMATS[picture.format]}", xray),
+        (upload.thumbnail, "thumbnail.jpg", thumbnail),
+        *heatmap,
     ]
     try:
         _store(files, [upload, prediction], by=sender)
@@ -153,7 +160,8 @@ def analyse_all_the_same(rejected: Prediction, *, by: access.Person) -> Predicti
     """
     upload = rejected.upload
     with upload.file.open() as file:
-        finding = serving.diagnose(file.read(), operating_point=_still_known(rejected.operating_point))
+        picture = serving.read(file.read())
+    finding = serving.diagnose(picture, operating_point=_still_known(rejected.operating_point))
     prediction = _prediction(upload, finding, force=True)
     _store(_heatmap_file(prediction, finding), [prediction], by=by)
     return prediction

@@ -45,8 +45,7 @@ class Finding:
     nothing. uncertain: the operating points disagree, since the probability lies between
     their thresholds. thresholds: of every operating point, by name. inverted: it was a negative,
     and was turned before the analysis. hints: what may be wrong with the picture, of quality.CODES.
-    picture: as decoded, maybe at reduced size. milliseconds: decoding and network;
-    decode_milliseconds: decoding alone.
+    picture: as decoded, maybe at reduced size. milliseconds: decoding and network.
     """
 
     probability: float
@@ -62,7 +61,6 @@ class Finding:
     operating_point: str
     model_version: str
     milliseconds: float
-    decode_milliseconds: float
     picture: images.Picture
 
 
@@ -107,16 +105,19 @@ class Classifier:
     def diagnose(
         self, data: bytes, *, limits: images.Limits = images.Limits(), operating_point: str | None = None
     ) -> Finding:
-        """Decode `data` and classify it.
+        """`read` and `answer` at once."""
+        return self.answer(self.read(data, limits=limits), operating_point=operating_point)
 
-        Raises images.PictureError for a file that cannot be analysed, KeyError for an unknown operating point.
-        """
+    def read(self, data: bytes, *, limits: images.Limits = images.Limits()) -> images.Picture:
+        """Decode `data` as finely as this network sees. Raises images.PictureError where it cannot be analysed."""
+        return images.read(data, limits=limits, at_least=self.card.input_size)
+
+    def answer(self, picture: images.Picture, *, operating_point: str | None = None) -> Finding:
+        """Classify what `read` gave. Raises KeyError for an unknown operating point."""
         name = operating_point or self.card.default_operating_point
         thresholds = {point: at.threshold for point, at in self.card.operating_points.items()}
         threshold = thresholds[name]
         start = time.perf_counter()
-        picture = images.read(data, limits=limits, at_least=self.card.input_size)
-        decoded = time.perf_counter()
         output, inverted = self.classify(picture.grey)
         above = [output.probability >= other for other in thresholds.values()]
         return Finding(
@@ -132,8 +133,7 @@ class Classifier:
             hints=quality.hints(picture, inverted=inverted),
             operating_point=name,
             model_version=self.version,
-            milliseconds=(time.perf_counter() - start) * 1000,
-            decode_milliseconds=(decoded - start) * 1000,
+            milliseconds=picture.milliseconds + (time.perf_counter() - start) * 1000,
             picture=picture,
         )
 

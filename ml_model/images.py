@@ -9,9 +9,10 @@ import io
 import itertools
 import re
 import struct
+import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -107,13 +108,14 @@ class Picture:
 
     grey: Pillow image of mode "L", upright; may be smaller than the original (see `read`).
     width, height: pixels of the original, upright.
-    format: a key of FORMATS.
+    format: a key of FORMATS. milliseconds: what decoding took.
     """
 
     grey: Image.Image
     width: int
     height: int
     format: str
+    milliseconds: float = 0.0
 
 
 def read(data: bytes, *, limits: Limits = Limits(), at_least: int | None = None) -> Picture:
@@ -128,10 +130,12 @@ def read(data: bytes, *, limits: Limits = Limits(), at_least: int | None = None)
     if not data:
         raise UnsupportedFormat(gettext_noop("The file is empty. Choose an X-ray picture."))
     limits.check_bytes(len(data))
+    start = time.perf_counter()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return _decode(data, limits, at_least)
+            picture = _decode(data, limits, at_least)
+            return replace(picture, milliseconds=(time.perf_counter() - start) * 1000)
     except PictureError:
         raise
     except UnidentifiedImageError:

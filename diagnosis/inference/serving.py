@@ -22,6 +22,7 @@ from diagnosis.inference.bundles import Unavailable
 from ml_model import BundleError, Classifier, Finding, PictureError, bundle, heatmap, images, metadata
 from ml_model.evaluation import drift
 from ml_model.evaluation.drift import Comparison, NoReference
+from ml_model.images import Picture
 
 logger = logging.getLogger(__name__)
 
@@ -190,18 +191,22 @@ def _metrics_of_another(version: str) -> dict[str, Any]:
         return {}
 
 
-def diagnose(data: bytes, *, operating_point: str | None = None) -> Finding:
-    """Classify one picture file; operating_point: one of operating_points(), the first of them if None.
+def read(data: bytes) -> Picture:
+    """Decode one picture file. Raises PictureError for a bad file and Unavailable without a classifier."""
+    return classifier().read(data, limits=limits())
+
+
+def diagnose(picture: Picture, *, operating_point: str | None = None) -> Finding:
+    """Classify what `read` gave; operating_point: one of operating_points(), the first of them if None.
 
     The finding tells the one that decided: should another model have taken over since the
-    caller asked, and not know the one it chose, the first decides. Raises PictureError for a
-    bad file and Unavailable without a classifier.
+    caller asked, and not know the one it chose, the first decides. Raises Unavailable without a classifier.
     """
     opened = classifier()
     if operating_point not in opened.card.operating_points:
         operating_point = settings.OPERATING_POINT or None
-    finding = opened.diagnose(data, limits=limits(), operating_point=operating_point)
-    metrics.picture_read(finding.decode_milliseconds, finding.milliseconds)
+    finding = opened.answer(picture, operating_point=operating_point)
+    metrics.picture_read(picture.milliseconds, finding.milliseconds)
     return finding
 
 
@@ -210,9 +215,9 @@ def heatmap_png(finding: Finding) -> bytes:
     return heatmap.render(finding.activation_map)
 
 
-def thumbnail_jpeg(finding: Finding) -> bytes:
+def thumbnail_jpeg(picture: Picture) -> bytes:
     """The X-ray, small, as JPEG: at most 256 pixels a side."""
-    return images.thumbnail(finding.picture.grey)
+    return images.thumbnail(picture.grey)
 
 
 def printable_jpeg(data: bytes) -> bytes:
@@ -221,7 +226,7 @@ def printable_jpeg(data: bytes) -> bytes:
 
 
 def without_metadata(data: bytes) -> bytes:
-    """A picture file that `diagnose` accepted, without what tells of people and places; the same pixels."""
+    """A picture file that `read` accepted, without what tells of people and places; the same pixels."""
     return metadata.strip(data)
 
 

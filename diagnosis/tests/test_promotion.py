@@ -244,7 +244,7 @@ def test_a_model_that_does_not_open_leaves_the_old_one_answering_and_is_told_onc
     harm(looking)
     with caplog.at_level(logging.CRITICAL):
         for _ in range(5):
-            assert serving.diagnose(xray()).model_version == OLD
+            assert serving.diagnose(serving.read(xray())).model_version == OLD
         time.sleep(0.3)
         assert version_within(0, NEW) == OLD
     assert len([record for record in caplog.records if f"{OLD} goes on answering" in record.getMessage()]) == 1
@@ -262,7 +262,7 @@ def test_a_server_that_had_none_answers_once_there_is_one(models, monkeypatch, c
 
 
 def test_an_operating_point_that_went_with_its_model_is_answered_by_the_default(looking, xray):
-    finding = serving.diagnose(xray(), operating_point="of an earlier model")
+    finding = serving.diagnose(serving.read(xray()), operating_point="of an earlier model")
     assert finding.operating_point == "balanced"
 
 
