@@ -105,7 +105,10 @@ class Classifier:
     def diagnose(
         self, data: bytes, *, limits: images.Limits = images.Limits(), operating_point: str | None = None
     ) -> Finding:
-        """`read` and `answer` at once."""
+        """`read` and `answer` at once.
+
+        Raises images.PictureError for a file that cannot be analysed, KeyError for an unknown operating point.
+        """
         return self.answer(self.read(data, limits=limits), operating_point=operating_point)
 
     def read(self, data: bytes, *, limits: images.Limits = images.Limits()) -> images.Picture:

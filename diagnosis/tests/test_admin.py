@@ -11,7 +11,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from diagnosis import access, audit, reviews, services
+from diagnosis import access, audit, own_data, reviews, services
 from diagnosis.models import AuditEvent, Prediction, Review, Upload
 
 pytestmark = pytest.mark.django_db
@@ -169,7 +169,7 @@ def test_the_log_tells_of_exports_in_the_readers_language(client, ada, predictio
     client.force_login(ada)
     client.get("/history/export.csv?label=Normal")
     client.get("/history/export.csv")
-    services.everything_of(ada).close()
+    own_data.everything_of(ada).close()
     audit.record_many("manage.py export_reviewed", audit.Action.EXPORTED, "7 reviewed pictures for training")
     client.cookies["django_language"] = "fr"
     page = client.get("/admin/diagnosis/auditevent/").content.decode()

@@ -29,7 +29,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from diagnosis import access, roles, services
+from diagnosis import access, own_data, roles, services
 from diagnosis.api.throttles import AccountThrottle
 from diagnosis.models import ApiToken
 from diagnosis.templatetags import words
@@ -251,7 +251,7 @@ def revoke_token(request: HttpRequest, token_key: str) -> HttpResponse:
 @require_safe
 def download(request: HttpRequest) -> HttpResponseBase:
     """All that the user sent, as a ZIP file."""
-    archive = services.everything_of(_user(request))
+    archive = own_data.everything_of(_user(request))
     return FileResponse(archive, as_attachment=True, filename="pneumonia-site.zip", content_type="application/zip")
 
 
