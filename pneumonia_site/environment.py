@@ -19,6 +19,7 @@ from environ.fileaware_mapping import FileAwareMapping
 BASE_DIR = Path(__file__).resolve().parent.parent
 _YES, _NO = ("true", "on", "yes", "y", "1"), ("false", "off", "no", "n", "0")
 _HOST = re.compile(r"\*|\.?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\]")
+_ORIGIN = re.compile(r"https?://((\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:\d+)?")
 _RATE = re.compile(r"(\d+)\s*/\s*(s|sec|second|m|min|minute|h|hour|d|day)")
 
 Number = TypeVar("Number", int, float)
@@ -63,6 +64,18 @@ class Environment(environ.FileAwareEnv):
                     f"The setting {name} is {host!r}; it must be hosts alone, without scheme, port and path: {write}."
                 )
         return hosts
+
+    def origins(self, name: str, *, default: Sequence[str]) -> list[str]:
+        """Origins as browsers tell them, which Django compares with these letter by letter."""
+        origins = self.words(name, default=default)
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin.lower()):
+                meant = re.sub(r"^(?!\w+://)", "https://", re.sub(r"(?<![:/])[/?#].*$", "", origin.lower()))
+                write = meant if _ORIGIN.fullmatch(meant) else "https://xray.example.org"
+                raise ImproperlyConfigured(
+                    f"The setting {name} is {origin!r}; it must be origins, with a scheme and no path: write {write}."
+                )
+        return [origin.lower() for origin in origins]
 
     def time_zone(self, name: str, *, default: str) -> str:
         text = self.str(name, default="").strip() or default

@@ -43,7 +43,7 @@ if not SECRET_KEY:
     )
 THIS_MACHINE = ["localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", default=["*"] if DEBUG else THIS_MACHINE)
-CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS", default=[])
+CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS", default=[])
 
 # Where others are served, browsers are sent to HTTPS and told to stay there, and cookies travel over it alone.
 HTTPS = env.flag("HTTPS", default=not DEBUG and ALLOWED_HOSTS != THIS_MACHINE)

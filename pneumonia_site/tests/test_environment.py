@@ -92,6 +92,33 @@ def test_hosts_that_requests_can_name_are_taken(monkeypatch):
     assert env.hosts("SETTING", default=[]) == hosts
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("xray.example.org", "https://xray.example.org"),
+        ("localhost:8000", "https://localhost:8000"),
+        ("Xray.example.org/history/", "https://xray.example.org"),
+        ("http://xray.example.org/", "http://xray.example.org"),
+        ("*.example.org", "https://*.example.org"),
+        ("https://.example.org", "https://xray.example.org"),
+        ("https://*", "https://xray.example.org"),
+        ("ftp://xray.example.org", "https://xray.example.org"),
+    ],
+)
+def test_origins_that_no_form_comes_from_are_refused_and_what_to_write_is_told(monkeypatch, said, meant):
+    monkeypatch.setenv("SETTING", f"https://localhost, {said}")
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        env.origins("SETTING", default=[])
+    assert str(refusal.value).startswith(f"The setting SETTING is '{said}'; it must be origins")
+    assert str(refusal.value).endswith(f": write {meant}.")
+
+
+def test_origins_are_taken_as_browsers_send_them(monkeypatch):
+    monkeypatch.setenv("SETTING", "http://[::1]:8000, https://*.example.org, https://Xray-2.example.org:8443")
+    taken = ["http://[::1]:8000", "https://*.example.org", "https://xray-2.example.org:8443"]
+    assert env.origins("SETTING", default=[]) == taken
+
+
 @pytest.mark.parametrize("said", ["Mars/Base", "Europe", "utc", "/etc/passwd", "../etc/passwd"])
 def test_time_zones_that_there_are_not_are_refused(monkeypatch, said):
     monkeypatch.setenv("SETTING", said)
@@ -124,6 +151,7 @@ def test_a_folder_that_cannot_be_made_or_written_to_is_refused(monkeypatch, tmp_
         (["-m", "pneumonia_site"], "WEB_CONCURRENCY", "abc"),
         (["-m", "pneumonia_site"], "LOG_LEVEL", "0"),
         (["-m", "pneumonia_site"], "ALLOWED_HOSTS", "https://xray.example.org"),
+        (["-m", "pneumonia_site"], "CSRF_TRUSTED_ORIGINS", "xray.example.org"),
         (["-m", "pneumonia_site"], "VAR_DIR", "/dev/null/folder"),
     ],
 )
