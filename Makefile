@@ -35,7 +35,7 @@ var/secret_key.production: | $(VENV)/bin/python
 static: var/static/staticfiles.json
 
 var/static/staticfiles.json: $(VENV)/.installed $(shell find static -type f) pneumonia_site/staticfiles.py
-	@rm -rf var/static
+	@rm -rf var/static && mkdir -p var/static
 	@DEBUG=False SECRET_KEY=of-no-use-here $(BIN)/python manage.py collectstatic --noinput --verbosity 0
 
 admin: $(VENV)/.installed

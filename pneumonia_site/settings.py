@@ -3,6 +3,7 @@
 Nothing needs to be set. Until ALLOWED_HOSTS is, a site with DEBUG off answers this machine alone.
 """
 
+import contextlib
 import datetime
 import os
 import secrets
@@ -196,7 +197,8 @@ STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # `make static` collects them here, compressed and under names that tell their content; they belong to the checkout.
 STATIC_ROOT = BASE_DIR / "var" / "static"
-STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+with contextlib.suppress(OSError):  # a checkout may be closed to whom serves it; nothing must be collected
+    STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 _AS_THEY_ARE, _HASHED = (
     "django.contrib.staticfiles.storage.StaticFilesStorage",
     "pneumonia_site.staticfiles.HashedFiles",
@@ -209,7 +211,7 @@ STORAGES = {
         "OPTIONS": {"file_permissions_mode": 0o644, "directory_permissions_mode": 0o755},
     },
 }
-WHITENOISE_USE_FINDERS = DEBUG or not (STATIC_ROOT / "staticfiles.json").exists()  # nothing must be collected
+WHITENOISE_USE_FINDERS = DEBUG or not (STATIC_ROOT / "staticfiles.json").exists()
 WHITENOISE_ALLOW_ALL_ORIGINS = False  # nobody else needs them
 
 # --- Language and time ------------------------------------------------------------------

@@ -1,8 +1,10 @@
 """Settings that work as they are meant, or stop the start with one sentence that names them."""
 
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from django.conf import settings as django_settings
@@ -167,3 +169,27 @@ def test_a_setting_that_cannot_be_stops_the_start_with_a_sentence(tmp_path, comm
     assert finished.returncode == 1
     assert finished.stderr.startswith(f"The setting {setting} is '{said}'; it must be ")
     assert len(finished.stderr.splitlines()) == 1
+
+
+def test_a_checkout_that_cannot_be_written_to_serves_where_var_dir_is_another_place(tmp_path):
+    checkout = Path(django_settings.BASE_DIR)
+    shutil.copytree(checkout / "pneumonia_site", tmp_path / "pneumonia_site")  # which tells where the checkout is
+    shutil.copy(checkout / "manage.py", tmp_path)
+    for name in ("diagnosis", "ml_model", "static", "templates", "locale"):
+        (tmp_path / name).symlink_to(checkout / name)
+    (tmp_path / "var").touch()  # nothing can be made below, by root neither
+
+    def check(var_dir):
+        return subprocess.run(
+            [sys.executable, "manage.py", "check"],
+            cwd=tmp_path,
+            env={**os.environ, "DEBUG": "False", "SECRET_KEY": "k" * 50, "VAR_DIR": var_dir},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    assert check(str(tmp_path / "elsewhere")).returncode == 0
+    refused = check("")
+    assert refused.stderr.startswith(f"The setting VAR_DIR is '{tmp_path / 'var'}'; it must be ")
+    assert len(refused.stderr.splitlines()) == 1
