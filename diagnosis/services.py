@@ -2,11 +2,12 @@
 
 import contextlib
 import datetime
+import functools
 import hashlib
 import itertools
 import logging
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -70,12 +71,11 @@ def diagnose(
     serving.limits().check_bytes(file.size)  # before reading it into memory
     data = file.read()
     sha256 = _BESIDE.submit(lambda: hashlib.sha256(data).hexdigest())
-    kept_key = ""
     if idempotency_key:
         request_digest = request_digest or _digest(sha256.result(), operating_point, force)
-        if answered := _answered(sender, idempotency_key, number, request_digest):
-            return answered
-        kept_key = _kept_key(idempotency_key, number)
+    answered = functools.partial(_answered, sender, idempotency_key, number, request_digest)
+    if earlier := answered():
+        return earlier
 
     picture = serving.read(data)
     kept = _BESIDE.submit(lambda: (serving.without_metadata(data), serving.thumbnail_jpeg(picture)))
@@ -89,7 +89,7 @@ def diagnose(
         format=picture.format,
         owner=sender.user,
         visitor=sender.visitor,
-        idempotency_key=kept_key,
+        idempotency_key=_kept_key(idempotency_key, number),
         request_digest=request_digest,
     )
     prediction = _prediction(upload, finding, force=force)
@@ -101,11 +101,11 @@ def diagnose(
         *heatmap,
     ]
     try:
-        _store(files, [upload, prediction], by=sender)
+        _store(files, [upload, prediction], by=sender, check=answered)
     except IntegrityError:
         # A request under the same key was quicker; the database keeps one of them.
-        if idempotency_key and (answered := _answered(sender, idempotency_key, number, request_digest)):
-            return answered
+        if earlier := answered():
+            return earlier
         raise
     return prediction
 
@@ -131,11 +131,13 @@ def _kept_key(idempotency_key: str, number: int) -> str:
 
     No client can send a key with a line break in it.
     """
-    return f"{idempotency_key}\n{number}" if number else idempotency_key
+    return f"{idempotency_key}\n{number}" if idempotency_key and number else idempotency_key
 
 
 def _answered(sender: access.Person, idempotency_key: str, number: int, request_digest: str) -> Prediction | None:
     """What that file of that request got already; raises KeyReused where any file came in another request."""
+    if not idempotency_key:
+        return None
     keys = [_kept_key(idempotency_key, one) for one in range(settings.MAX_FILES_PER_REQUEST)]
     # Said twice, since an index holds the rows with a key alone, and is found only by the same words.
     uploads = access.own_uploads(sender).filter(idempotency_key__in=keys).exclude(idempotency_key="")
@@ -193,8 +195,17 @@ def _heatmap_file(prediction: Prediction, finding: serving.Finding) -> list[tupl
     return [] if prediction.is_rejected else [(prediction.heatmap, "heatmap.png", serving.heatmap_png(finding))]
 
 
-def _store(files: list[tuple[FieldFile, str, bytes]], rows: list[Model], *, by: access.Person) -> None:
-    """Write `files` and insert `rows`; a failure leaves none of them. Raises NotStored where the machine failed."""
+def _store(
+    files: list[tuple[FieldFile, str, bytes]],
+    rows: list[Model],
+    *,
+    by: access.Person,
+    check: Callable[[], object] = lambda: None,
+) -> None:
+    """Write `files` and insert `rows`; a failure leaves none of them. Raises NotStored where the machine failed.
+
+    check: raises what speaks against the rows. It is called in their transaction, which SQLite lets no other begin.
+    """
     # Also those that a full disk lets begin and not end, whose field never learns its name.
     names = [field.field.generate_filename(field.instance, file_name) for field, file_name, _ in files]
     committing = False
@@ -204,6 +215,7 @@ def _store(files: list[tuple[FieldFile, str, bytes]], rows: list[Model], *, by: 
         with transaction.atomic():
             for row in rows:
                 row.save(force_insert=True)
+            check()
             audit.record(by, audit.Action.MADE, made := [row for row in rows if isinstance(row, Prediction)])
             committing = True
     except BaseException as error:

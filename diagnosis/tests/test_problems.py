@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -11,6 +12,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from diagnosis import services
+from diagnosis.inference import serving
 from diagnosis.models import ApiToken, Upload
 
 pytestmark = pytest.mark.django_db
@@ -399,6 +401,30 @@ def test_a_key_is_of_a_whole_request_with_its_address_and_all_its_files(client, 
         assert post(one, a, key=key).status_code == 200
         assert_problem(post(several, a, key=key), 422, "idempotency_key_reused")
     assert Upload.objects.count() == 6
+
+
+def test_another_request_under_a_key_that_comes_at_the_same_time_is_refused_and_leaves_nothing(
+    client, alice, xray, monkeypatch, settings
+):
+    """Also where they store different files, since the first of one cannot be read."""
+    client.force_login(alice)
+    diagnose, answers = serving.diagnose, []
+
+    def post(*files):
+        data = {"file": [SimpleUploadedFile("x.jpg", content) for content in files]}
+        return client.post("/api/predictions/", data, headers={"idempotency-key": "one"})
+
+    def slowly(picture, **options):
+        monkeypatch.setattr(serving, "diagnose", diagnose)
+        answers.append(post(b"no picture", xray()))
+        return diagnose(picture, **options)
+
+    monkeypatch.setattr(serving, "diagnose", slowly)
+    assert_problem(post(xray(seed=1), xray(seed=2)), 422, "idempotency_key_reused")
+    assert [bool(answer["prediction"]) for answer in answers[0].json()["results"]] == [False, True]
+    kept = Upload.objects.get()
+    stored = {str(path) for path in Path(settings.MEDIA_ROOT, "uploads").rglob("*.*")}
+    assert stored == {kept.file.path, kept.thumbnail.path}
 
 
 @pytest.mark.django_db(transaction=True)
