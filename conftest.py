@@ -3,6 +3,7 @@
 import io
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,26 @@ def closed_connections(django_db_setup) -> None:
 @pytest.fixture(scope="session")
 def playwright(closed_connections, playwright):
     return playwright
+
+
+@pytest.fixture(scope="session")
+def live_server(live_server):
+    """Its threads, which live as long as a browser holds on to them, close their own database connections.
+
+    Django would, but not for whoever ends a request in the moment in which a test client ends one, too.
+    """
+    from django.core.signals import request_finished
+    from django.db import connections
+
+    tests = threading.current_thread()
+
+    def close(**signal) -> None:
+        if threading.current_thread() is not tests:
+            connections.close_all()
+
+    request_finished.connect(close)
+    yield live_server
+    request_finished.disconnect(close)
 
 
 @pytest.fixture(autouse=True)

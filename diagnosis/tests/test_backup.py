@@ -6,9 +6,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import requests
 from django.core.files.storage import default_storage
 from django.core.management import CommandError, call_command
-from django.db import OperationalError, connection
+from django.core.signals import request_finished
+from django.db import OperationalError, close_old_connections, connection
 
 from diagnosis import backup, services
 from diagnosis.models import AuditEvent, Prediction, Review, Upload
@@ -58,6 +60,17 @@ def test_a_round_trip_brings_everything_back(send, bob, settings, tmp_path, caps
     assert rows() == before_rows
     assert stored(settings) == before_files
     assert not list(tmp_path.glob(".backup-*"))
+
+
+def test_a_browser_that_stays_connected_to_the_tests_server_does_not_keep_the_database_in_use(live_server):
+    with requests.Session() as browser:
+        request_finished.disconnect(close_old_connections)  # as the test client does while it ends a request
+        try:
+            assert browser.get(f"{live_server.url}/readyz").ok
+        finally:
+            request_finished.connect(close_old_connections)
+        connection.close()
+        backup._be_alone(backup._database())
 
 
 def test_data_are_not_replaced_without_being_told_to(send, settings, tmp_path):
