@@ -4,9 +4,14 @@ Gunicorn's own gives a thread to a connection with its first byte and lets it re
 limit, and it closes connections on its main thread, waiting for the client: a few dozen clients that send a byte
 now and then (slowloris), or never hang up, stop it. Here the main thread collects requests while they arrive, a thread
 gets one that is complete, and closing waits for nobody. nginx in front does the same; this is for a site without one.
+
+Connections that stay open are shared evenly between the workers. Each tells the others how many it has, and one that
+has more than another leaves a new connection to that one for a moment, and closes its own after the next answer.
 """
 
 import contextlib
+import math
+import mmap
 import re
 import socket
 import tempfile
@@ -37,6 +42,15 @@ IN_MEMORY = 1_000_000
 LARGEST_HEAD = 65_536
 MOST_ANNOUNCED = 1_000_000_000
 """Bytes that all unfinished requests of a worker together may announce; else that goes which has most still to come."""
+LEFT_SECONDS = 0.01
+"""How long a new connection is left to a worker that has fewer, before it is taken all the same."""
+SILENT_SECONDS = 1.5
+"""After how long without a word a worker counts no more: it is dead, stuck or about to go. Each speaks every second."""
+
+_SLOTS = 64  # for more workers than anyone has; two that shared one would only share connections less evenly
+# When each worker last spoke, and how many connections it had then. Memory that the parent makes, and its children
+# share; each writes into a slot of its own, and what others read of it may be outdated.
+_said = memoryview(mmap.mmap(-1, _SLOTS * 2 * 8)).cast("d")
 
 _LENGTH = re.compile(rb"^content-length:[ \t]*(\d{1,15})[ \t]*\r$", re.IGNORECASE | re.MULTILINE)
 _EXPECT = re.compile(rb"^expect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE | re.MULTILINE)
@@ -146,6 +160,8 @@ class BufferedThreadWorker(ThreadWorker):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.closing: deque[Connection] = deque()
+        self.left: socket.socket | None = None  # whose new connection is left to another worker, until then
+        self.left_until = 0.0
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
@@ -157,12 +173,31 @@ class BufferedThreadWorker(ThreadWorker):
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Do what is due, but for connections that were let go of by what was done just before."""
+        now, slot = time.monotonic(), 2 * (self.age % _SLOTS)
+        _said[slot], _said[slot + 1] = now if self.alive else 0.0, self.nr_conns
+        if self.left:
+            self.set_accept_enabled(False)  # gunicorn's loop enables it again
+            timeout = min(timeout, max(0.0, self.left_until - now))
         for key, _ in self.poller.select(timeout):
             if self.poller.get_map().get(key.fd) is key:
                 key.data(key.fileobj)
+        if self.left and time.monotonic() >= self.left_until:
+            listener, self.left = self.left, None
+            self._take_in(listener)
+
+    def _fewest(self) -> float:
+        """The number of connections of that worker which has the fewest, as far as is known."""
+        heard = time.monotonic() - SILENT_SECONDS
+        return min((_said[slot + 1] for slot in range(0, 2 * _SLOTS, 2) if _said[slot] > heard), default=math.inf)
 
     def accept(self, listener: socket.socket) -> None:
-        """Take a new connection in."""
+        """Take a new connection in, or leave it to a worker that has fewer."""
+        if self.nr_conns > self._fewest():
+            self.left, self.left_until = listener, time.monotonic() + LEFT_SECONDS
+        else:
+            self._take_in(listener)
+
+    def _take_in(self, listener: socket.socket) -> None:
         try:
             client, address = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):
@@ -240,6 +275,9 @@ class BufferedThreadWorker(ThreadWorker):
     def handle(self, conn: Connection) -> bool:
         """Answer a request, in a thread; whether the connection may carry another one."""
         conn.data_ready = True
+        # Of more connections than this gunicorn keeps none open, and tells the client so.
+        uneven = self.nr_conns > self._fewest() + 1
+        self.max_keepalived = 0 if uneven else self.worker_connections - self.cfg.threads
         try:
             return bool(super().handle(conn)) and not conn.spent
         finally:

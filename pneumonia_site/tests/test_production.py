@@ -1,5 +1,7 @@
 """The production server, as `make production` runs it: real gunicorn processes."""
 
+import contextlib
+import http.client
 import os
 import re
 import shutil
@@ -11,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 import requests
 from django.conf import settings as django_settings
@@ -211,6 +214,60 @@ def test_a_connection_that_goes_while_it_sends_harms_no_other(site):
         for client in clients:
             client.close()
     assert site.workers() == before
+
+
+def shares(site: torture.Site) -> list[int]:
+    """How many connections each worker has."""
+    found = []
+    for pid in site.workers():
+        with contextlib.suppress(psutil.Error):  # it is gone
+            sockets = psutil.Process(pid).net_connections("tcp")
+            ours = [each for each in sockets if each.laddr.port == site.port]
+            found.append(sum(each.status == psutil.CONN_ESTABLISHED for each in ours))
+    return sorted(found)
+
+
+def test_connections_that_stay_open_are_shared_evenly(site):
+    clients = [http.client.HTTPConnection("127.0.0.1", site.port, timeout=30) for _ in range(8)]
+
+    def shares_without(*gone: int) -> list[int]:
+        """What becomes of the shares while all clients ask on and on."""
+        deadline = time.monotonic() + 30
+        while (set(gone) & set(site.workers()) or shares(site) != [4, 4]) and time.monotonic() < deadline:
+            for client in clients:
+                try:
+                    client.request("GET", "/healthz")
+                    client.getresponse().read()
+                except (OSError, http.client.HTTPException):  # its worker was killed
+                    client.close()  # the next request opens it again
+        return shares(site)
+
+    with contextlib.ExitStack() as stack:
+        for client in clients:
+            stack.callback(client.close)
+        assert shares_without() == [4, 4]
+        killed, *_ = site.workers()
+        os.kill(killed, signal.SIGKILL)
+        assert shares_without(killed) == [4, 4]
+        ended, *_ = site.workers()
+        os.kill(ended, signal.SIGTERM)  # it ends as one does that has answered its `max_requests`
+        assert shares_without(ended) == [4, 4]
+        replaced = site.workers()
+        site.process.send_signal(signal.SIGHUP)
+        assert shares_without(*replaced) == [4, 4]
+
+
+def test_nobody_waits_for_a_worker_that_is_stuck(site):
+    with contextlib.ExitStack() as stack:
+        stuck = site.workers()[0]
+        os.kill(stuck, signal.SIGSTOP)
+        stack.callback(os.kill, stuck, signal.SIGCONT)
+        begun = time.monotonic()
+        for _ in range(20):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", site.port), timeout=30))
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert b"200 OK" in client.recv(65_536)
+        assert time.monotonic() - begun < 5
 
 
 @pytest.mark.parametrize("target", [b"//[", b"http://[", b"//a]/", b"*", b"\xff", b"http://[::1"])
