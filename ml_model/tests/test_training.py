@@ -188,32 +188,67 @@ def test_a_student_takes_pictures_as_its_teacher(trained, data, tmp_path):
         )
 
 
+def test_a_teacher_was_made_here(trained, data, tmp_path):
+    from ml_model.training import pipeline
+
+    teacher = Classifier(trained.folder)
+    teacher.card = replace(teacher.card, data={})
+    with pytest.raises(DataError, match="was trained elsewhere"):
+        pipeline.train(data, pipeline.Settings(**TINY), work=tmp_path, root=tmp_path, teacher=teacher)
+
+
+def test_what_another_backend_trained_becomes_a_bundle_by_tensorflow(trained, data, tmp_path, monkeypatch):
+    from ml_model.training import pipeline
+
+    monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    with pytest.raises(DataError, match="is trained, by jax"):
+        pipeline.train(data, pipeline.Settings(**TINY), work=trained.work, root=tmp_path, verbose=0)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_lessons_need_no_other_hospital(data):
     from ml_model import dataset
     from ml_model.training import distillation, fitting
 
-    teacher = Classifier(bundle.current())
-    pictures = dataset.load(data / "train", size := teacher.card.input_size)
-    pictures = pictures.only(np.arange(len(pictures)) % 4 == 0)
-    lessons = distillation.Lessons(teacher, pictures, None, fitting.Settings(**TINY))
-    lessons.augment = dict.fromkeys(lessons.augment, lambda pictures, training: pictures)  # slow to begin
-    ((seen, answers, weights),) = (lessons[index] for index in range(len(lessons)))
-    assert (seen.shape, answers.shape, weights.shape) == ((8, size, size, 1), (8,), (8,))
-    assert np.all((answers > 0) & (answers < 1))
+    pictures = dataset.load(data / "train", 64)
+    lessons = distillation.Lessons(pictures, pictures.pictures[:0], fitting.Settings(**TINY))
+    assert len(lessons) == len(pictures) // 8
+    shown, answers, weights = lessons[0]
+    assert (shown.shape, answers.shape, weights.shape) == ((8, 64, 64, 1), (8, 2), (8,))
+    assert np.all(answers[:, 1] == 1)
 
 
-@pytest.mark.parametrize("trained_elsewhere", [False, True])
-def test_a_student_starts_from_its_teachers_trunk_or_from_imagenet(trained, trained_elsewhere):
+def test_a_student_is_to_say_what_its_teacher_believes_and_in_part_what_is_known():
+    from ml_model.training import distillation
+
+    said = np.linspace(0.01, 0.99, 99, dtype=np.float32)
+    loss = distillation.what_to_answer(level=1.5)
+    cases = {(1.0, 1.0): 0.6 * 0.5 + 0.4, (0.0, 1.0): 0.6 * 0.5, (0.0, 0.0): 1 / (1 + np.exp(1.5))}
+    for answer, right in cases.items():
+        outputs = np.stack([said, np.zeros_like(said)], axis=1)
+        losses = np.asarray(loss(np.tile(np.float32(answer), (99, 1)), outputs))
+        assert said[losses.argmin()] == pytest.approx(right, abs=0.01)
+
+
+def test_half_of_a_batch_is_spoiled_by_each_and_nothing_outside_training():
+    from keras import layers
+
+    from ml_model.training import augmentation
+
+    halves = augmentation.Halves(layers.Rescaling(0.5), layers.Rescaling(2))
+    pictures = np.full((4, 2, 2, 1), 10, np.float32)
+    assert np.asarray(halves(pictures, training=True))[:, 0, 0, 0].tolist() == [5, 5, 20, 20]
+    assert np.array_equal(np.asarray(halves(pictures)), pictures)
+
+
+def test_a_student_starts_from_its_teachers_trunk(trained):
     import keras
 
     from ml_model import network
-    from ml_model.training import distillation, imagenet
+    from ml_model.training import distillation
 
-    teacher, start = Classifier(trained.folder), keras.saving.load_model(trained.folder / bundle.KERAS_FILE)
-    if trained_elsewhere:
-        teacher.card, start = replace(teacher.card, data={}), network.student(64)
-        imagenet.load_into(start)
-    distillation.start_from(student := network.student(64), teacher)
+    start = keras.saving.load_model(trained.folder / bundle.KERAS_FILE)
+    distillation.start_from(student := network.student(64), start)
     assert np.array_equal(student.get_layer("stem").get_weights(), start.get_layer("stem").get_weights())
 
 

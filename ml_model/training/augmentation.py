@@ -153,6 +153,33 @@ class Sometimes(layers.Layer):
         return {**super().get_config(), "layer": layer, "rate": self.rate, "seed": self.seed}
 
 
+@keras.saving.register_keras_serializable("pneumonia_site")
+class Halves(layers.Layer):
+    """Gives the first half of each batch to one layer and the rest to the other; nothing outside training."""
+
+    def __init__(self, first: layers.Layer, second: layers.Layer, **kwargs):
+        super().__init__(**kwargs)
+        self.first, self.second = first, second
+
+    def build(self, shape):
+        self.first.build(shape)
+        self.second.build(shape)
+
+    def call(self, pictures, training=False):
+        if not training:
+            return pictures
+        half = ops.shape(pictures)[0] // 2
+        parts = [self.first(pictures[:half], training=True), self.second(pictures[half:], training=True)]
+        return ops.clip(ops.round(ops.concatenate(parts)), 0, 255)
+
+    def compute_output_shape(self, shape):
+        return shape
+
+    def get_config(self):
+        both = {name: keras.saving.serialize_keras_object(getattr(self, name)) for name in ("first", "second")}
+        return {**super().get_config(), **both}
+
+
 def greys_of(pictures: np.ndarray) -> np.ndarray:
     """The grey value at each of 256 even steps from the darkest to the brightest pixel: uint8 (n, 256).
 
@@ -189,6 +216,8 @@ def build(seed: int, *, strong: bool) -> keras.Sequential:
             layers.RandomTranslation(0.1, 0.1, fill_mode="constant", seed=next(seeds)),
         ]
     )
+    for layer in frame.layers:
+        layer.supports_jit = True  # they say no for the sake of TensorFlow, with which nothing here needs it
     expose = keras.Sequential(
         [
             RandomGamma(seed=next(seeds)),

@@ -6,17 +6,16 @@ shown with the greys of those, and of those the student learns how the teacher r
 """
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import layers, ops
 
 from ml_model import bundle, network
-from ml_model.classifier import Classifier
 from ml_model.dataset import PictureSet
-from ml_model.evaluation import metrics
-from ml_model.training import augmentation, fitting, imagenet
+from ml_model.training import augmentation, fitting
 from ml_model.training.fitting import Fitted, Settings
 
 SETTINGS = Settings(epochs=10, label_smoothing=0.0, dropout=0.2, frozen_blocks=4)
@@ -32,7 +31,7 @@ MATCHED = 0.4
 
 
 def distil(
-    teacher: Classifier,
+    teacher: Path,
     train: PictureSet,
     validation: PictureSet,
     settings: Settings,
@@ -41,115 +40,132 @@ def distil(
     elsewhere: np.ndarray | None = None,
     verbose: int = 1,
 ) -> Fitted:
-    """A student of `teacher`, as of its last epoch: validation, which knows one hospital, cannot tell the best one.
+    """A student of the bundle in `teacher`, as of its last epoch: validation, one hospital, cannot tell the best one.
 
-    It starts from the pretrained trunk of the teacher, where that has one. elsewhere: chest X-rays of other hospitals,
-    uint8 (n, size, size, 1). work: a folder for checkpoints, as of `fitting.fit`.
+    It starts from the pretrained trunk of the teacher, which `train_model` made. elsewhere: chest X-rays of other
+    hospitals, uint8 (n, size, size, 1). work: a folder for checkpoints, as of `fitting.fit`.
     """
+    elsewhere = train.pictures[:0] if elsewhere is None else elsewhere
     lesson_code = Path(__file__).read_bytes()
-    others = b"" if elsewhere is None else elsewhere.tobytes()
-    taught = hashlib.sha256(teacher.card.files[bundle.SERVING_FILE].encode() + lesson_code + others).hexdigest()[:12]
+    teaches = bundle.read(teacher, verify=(bundle.KERAS_FILE,)).files[bundle.KERAS_FILE].encode()
+    taught = hashlib.sha256(teaches + lesson_code + elsewhere.tobytes()).hexdigest()[:12]
     work = work / fitting.fingerprint(train, validation, settings) / f"student-{taught}"
     work.mkdir(parents=True, exist_ok=True)
     fitting.keep_freed_memory()
     keras.utils.set_random_seed(settings.seed)
+    trained = keras.saving.load_model(teacher / bundle.KERAS_FILE, compile=False)
     model = network.student(settings.size)
-    start_from(model, teacher)
+    start_from(model, trained)
     fitting.freeze(model, settings.frozen_blocks)
-    validation = fitting.with_augmented_copy(validation, settings.seed)
+    asked = keras.Model(trained.input, trained.get_layer(network.HEAD).output, name="teacher")
+    asked.trainable = False
 
     log, last = work / "epochs.csv", work / "last.weights.h5"
     done = fitting.read_history(log)
-    trainer = network.with_dropout(model, settings.dropout)
     if len(done) < settings.epochs:
-        lessons = Lessons(teacher, train, elsewhere, settings, epoch=len(done))
-        fitting.compile_for(
-            trainer, settings, learning_rate=settings.learning_rate, steps=len(lessons) * settings.epochs
+        lessons = Lessons(train, elsewhere, settings, epoch=len(done))
+        trainer = beside(asked, network.with_dropout(model, settings.dropout), settings)
+        trainer.compile(
+            optimizer=fitting.optimizer(settings, settings.learning_rate, len(lessons) * settings.epochs),
+            loss=what_to_answer(level_of(asked, elsewhere)),
+            jit_compile=fitting.compiled_whole(),
         )
+        known = np.stack([validation.labels, np.ones(len(validation), np.float32)], axis=1)
         trainer.fit(
             lessons,
-            validation_data=(validation.pictures, validation.labels, fitting.balancing_weights(validation.labels)),
+            validation_data=(validation.pictures, known, fitting.balancing_weights(validation.labels)),
             epochs=settings.epochs,
             verbose=verbose,
             callbacks=[
-                keras.callbacks.ModelCheckpoint(str(last), save_weights_only=True),
+                fitting.KeepLast(model, last),
                 keras.callbacks.CSVLogger(str(log), append=bool(done)),
                 # The last: an epoch counts as finished once all that is kept of it was written.
                 keras.callbacks.BackupAndRestore(str(work / "backup")),
             ],
         )
         done = fitting.read_history(log)
-    trainer.load_weights(last)
+    model.load_weights(last)
     model.trainable = False
-    # Of what is partly believed and not known, accuracy and AUROC mean nothing.
-    history = [{key: value for key, value in row.items() if key not in ("accuracy", "auc")} for row in done]
-    return Fitted(model, {"student": history}, {"student": len(history)}, validation)
+    return Fitted(
+        model, {"student": done}, {"student": len(done)}, fitting.with_augmented_copy(validation, settings.seed)
+    )
 
 
 class Lessons(keras.utils.PyDataset):
-    """Batches of spoiled pictures with what to answer: float32 (batch, size, size, 1) of 0..255, (batch,), weights.
+    """Batches to spoil: uint8 (batch, size, size, 1), whether ill and whether that is known, (batch, 2), and weights.
 
-    Every second epoch spoils strongly. Drawn anew for each batch and epoch: order and greys the same in each run, the
-    spoiling only in runs that are not interrupted.
+    Whole batches, in another order each epoch; children with the greys of other hospitals. The same in each run.
     """
 
-    def __init__(
-        self, teacher: Classifier, train: PictureSet, elsewhere: np.ndarray | None, settings: Settings, epoch: int = 0
-    ):
+    def __init__(self, train: PictureSet, elsewhere: np.ndarray, settings: Settings, epoch: int = 0):
         super().__init__()
-        self.teacher, self.epoch = teacher, epoch
-        self.seed, self.batch_size = settings.seed, settings.batch_size
-        others = train.pictures[:0] if elsewhere is None else elsewhere
-        self.greys = augmentation.greys_of(others)
-        self.known = len(train)
-        self.pictures = np.concatenate([train.pictures, *[others] * ELSEWHERE])
-        self.labels = train.labels
-        self.weights = np.concatenate(
-            [fitting.balancing_weights(train.labels), np.ones(ELSEWHERE * len(others), np.float32)]
-        )
-        # A teacher that calls nearly all of a hospital's pictures ill is wrong about the hospital, not about all of
-        # them (distribution alignment, Berthelot et al. 2020).
-        self.level = float(np.quantile(self.ask(others), 1 - ILL_ELSEWHERE)) if len(others) else 0.0
-        self.augment = {
-            strong: tf.function(augmentation.build(settings.seed + 1000, strong=strong), reduce_retracing=True)
-            for strong in (True, False)
-        }
+        self.epoch, self.seed = epoch, settings.seed
+        self.greys = augmentation.greys_of(elsewhere)
+        self.pictures = np.concatenate([train.pictures, *[elsewhere] * ELSEWHERE])
+        others = len(self.pictures) - len(train)
+        self.answers = np.stack(
+            [np.append(train.labels, np.zeros(others)), np.append(np.ones(len(train)), np.zeros(others))], axis=1
+        ).astype(np.float32)
+        self.weights = np.append(fitting.balancing_weights(train.labels), np.ones(others)).astype(np.float32)
+        self.batch_size = min(settings.batch_size, len(self.pictures))
 
     def __len__(self) -> int:
-        return -(-len(self.pictures) // self.batch_size)
+        return len(self.pictures) // self.batch_size
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         order = np.random.Generator(np.random.PCG64((self.seed, self.epoch))).permutation(len(self.pictures))
         rows = order[index * self.batch_size : (index + 1) * self.batch_size]
         chance = np.random.Generator(np.random.PCG64((self.seed, self.epoch, index)))
-        pictures, known = self.pictures[rows], rows < self.known
+        pictures, known = self.pictures[rows], self.answers[rows, 1] == 1
         for row in np.flatnonzero(known & (chance.random(len(rows)) < MATCHED) & bool(len(self.greys))):
             pictures[row] = augmentation.with_greys(pictures[row], chance.choice(self.greys), chance.random())
-        augment = self.augment[self.epoch % 2 == 0]
-        seen = np.clip(np.rint(augment(pictures.astype(np.float32), training=True)), 0, 255).astype(np.uint8)
-        answers = metrics.sigmoid(self.ask(seen) - np.where(known, 0.0, self.level))
-        answers[known] += LABELS * (self.labels[rows[known]] - answers[known])
-        return seen.astype(np.float32), answers.astype(np.float32), self.weights[rows]
+        return pictures, self.answers[rows], self.weights[rows]
 
     def on_epoch_end(self) -> None:
         """Other lessons next."""
         self.epoch += 1
 
-    def ask(self, pictures: np.ndarray) -> np.ndarray:
-        """The teacher's logits of uint8 (n, size, size, 1): float64 (n,)."""
-        probabilities = np.clip([self.teacher.run(picture).probability for picture in pictures], 1e-6, 1 - 1e-6)
-        return np.log(probabilities / (1 - probabilities))
 
+def beside(teacher: keras.Model, student: keras.Model, settings: Settings) -> keras.Model:
+    """Both on the same spoiled picture: (batch, 2), the student's probability and the teacher's logit.
 
-def start_from(model: keras.Model, teacher: Classifier) -> None:
-    """Give `model` the teacher's weights of every layer that both have.
-
-    A teacher that was trained elsewhere has none of them, and the weights are those of ImageNet.
+    Half of each batch is spoiled strongly.
     """
-    if "train" not in teacher.card.data:
-        imagenet.load_into(model)
-        return
-    trained = keras.saving.load_model(teacher.folder / bundle.KERAS_FILE, compile=False)
+    picture = keras.Input(student.input.shape[1:], name="picture")
+    strong, mild = (augmentation.build(settings.seed + seed, strong=seed == 0) for seed in (0, 1000))
+    seen = augmentation.Halves(strong, mild, name="spoil")(picture)
+    return keras.Model(picture, layers.Concatenate(name="answers")([student(seen), teacher(seen)]))
+
+
+def level_of(teacher: keras.Model, elsewhere: np.ndarray) -> float:
+    """The teacher's logit that the share ILL_ELSEWHERE of other hospitals' pictures lies above.
+
+    A teacher that calls nearly all of a hospital's pictures ill is wrong about the hospital, not about all of
+    them (distribution alignment, Berthelot et al. 2020).
+    """
+    if not len(elsewhere):
+        return 0.0
+    return float(np.quantile(teacher.predict(elsewhere, batch_size=64, verbose=0), 1 - ILL_ELSEWHERE))
+
+
+def what_to_answer(level: float) -> Callable:
+    """A loss of answers as of `Lessons` and outputs as of `beside`: cross-entropy with what the student is to say.
+
+    That is what the teacher believes, of other hospitals less `level`, and for the part LABELS what is known.
+    """
+
+    def loss(answers, outputs):
+        ill, known = answers[:, 0], answers[:, 1]
+        said = ops.clip(outputs[:, 0], 1e-7, 1 - 1e-7)
+        right = ops.sigmoid(outputs[:, 1] - level * (1 - known))
+        right = ops.stop_gradient(right + LABELS * known * (ill - right))
+        return -(right * ops.log(said) + (1 - right) * ops.log(1 - said))
+
+    return loss
+
+
+def start_from(model: keras.Model, trained: keras.Model) -> None:
+    """Give `model` the weights of `trained` in every layer that both have, but for the head."""
     names = {layer.name for layer in trained.layers} - {network.HEAD}
     for layer in model.layers:
         if layer.name in names:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from ml_model import network
 from ml_model.dataset import PictureSet
@@ -125,17 +124,19 @@ def _fit_member(
     log, best, backup = work / "epochs.csv", work / "best.weights.h5", work / "backup"
     done = read_history(log)
     if len(done) < schedule.epochs:
-        augment = augmentation.build(settings.seed, strong=member.name == "small")
         steps = -(-len(train) // schedule.batch_size) * schedule.epochs
-        compile_for(member, settings, learning_rate=schedule.learning_rate, steps=steps)
-        member.fit(
-            augmented_batches(train, augment, schedule.batch_size),
-            shuffle=False,  # the batches are already
+        trainer = augmented_first(member, augmentation.build(settings.seed, strong=member.name == "small"))
+        compile_for(trainer, settings, learning_rate=schedule.learning_rate, steps=steps)
+        trainer.fit(
+            train.pictures,
+            train.labels,
+            sample_weight=balancing_weights(train.labels),
+            batch_size=schedule.batch_size,
             validation_data=(validation.pictures, validation.labels, balancing_weights(validation.labels)),
             epochs=schedule.epochs,
             verbose=verbose,
             callbacks=[
-                _KeepBest(best, min((row["val_loss"] for row in done), default=float("inf"))),
+                _KeepBest(member, best, min((row["val_loss"] for row in done), default=float("inf"))),
                 keras.callbacks.CSVLogger(str(log), append=bool(done)),
                 # The last: an epoch counts as finished once all that is kept of it was written.
                 keras.callbacks.BackupAndRestore(str(backup)),
@@ -146,35 +147,35 @@ def _fit_member(
     return done
 
 
-def compile_for(model: keras.Model, settings: Settings, *, learning_rate: float, steps: int) -> None:
-    """Make `model` ready for `fit`.
+def augmented_first(member: keras.Model, augment: keras.Sequential) -> keras.Model:
+    """`member` behind `augment`, which draws anew for each picture and epoch; shares their layers."""
+    picture = keras.Input(member.input.shape[1:], name="picture")
+    return keras.Model(picture, member(augment(picture)))
 
-    learning_rate: the highest, after a twentieth of `steps`; it falls as a cosine from there.
-    """
+
+def compile_for(model: keras.Model, settings: Settings, *, learning_rate: float, steps: int) -> None:
+    """Make `model` ready for `fit` on labels. learning_rate, steps: as of `optimizer`."""
     model.compile(
-        optimizer=keras.optimizers.AdamW(
-            keras.optimizers.schedules.CosineDecay(
-                learning_rate / 10, steps - steps // 20, warmup_target=learning_rate, warmup_steps=steps // 20
-            ),
-            weight_decay=settings.weight_decay,
-        ),
+        optimizer=optimizer(settings, learning_rate, steps),
         loss=keras.losses.BinaryCrossentropy(label_smoothing=settings.label_smoothing),
         weighted_metrics=[keras.metrics.AUC(name="auc"), keras.metrics.BinaryAccuracy(name="accuracy")],
-        jit_compile=False,
+        jit_compile=compiled_whole(),
     )
 
 
-def augmented_batches(train: PictureSet, augment: keras.Sequential, batch_size: int) -> tf.data.Dataset:
-    """`train` as a tf.data.Dataset of one epoch: pictures as float32 (batch, size, size, 1) of 0..255, labels, weights.
+def optimizer(settings: Settings, learning_rate: float, steps: int) -> keras.optimizers.Optimizer:
+    """AdamW; `learning_rate` is its highest, after a twentieth of `steps`, and falls as a cosine from there."""
+    return keras.optimizers.AdamW(
+        keras.optimizers.schedules.CosineDecay(
+            learning_rate / 10, steps - steps // 20, warmup_target=learning_rate, warmup_steps=steps // 20
+        ),
+        weight_decay=settings.weight_decay,
+    )
 
-    Shuffled and augmented anew in each epoch, on another core than the one that trains.
-    """
 
-    def prepare(pictures, labels, weights):
-        return augment(tf.cast(pictures, tf.float32), training=True), labels, weights
-
-    rows = tf.data.Dataset.from_tensor_slices((train.pictures, train.labels, balancing_weights(train.labels)))
-    return rows.shuffle(len(train)).batch(batch_size).map(prepare).prefetch(4)
+def compiled_whole() -> bool:
+    """Whether XLA is to compile a step: JAX is of no use without, and TensorFlow on a CPU slower with it."""
+    return keras.backend.backend() == "jax"
 
 
 def _join(model: keras.Model, members: dict[str, keras.Model], validation: PictureSet) -> None:
@@ -190,17 +191,28 @@ def _join(model: keras.Model, members: dict[str, keras.Model], validation: Pictu
     model.get_layer(network.HEAD).set_weights([np.concatenate(kernels), np.sum(biases, axis=0)])
 
 
-class _KeepBest(keras.callbacks.Callback):
-    """Saves the weights whenever the validation loss improves."""
+class KeepLast(keras.callbacks.Callback):
+    """Saves the weights of `kept`, a part of the model in training, after each epoch."""
 
-    def __init__(self, path: Path, best: float):
+    def __init__(self, kept: keras.Model, path: Path):
         super().__init__()
-        self.path, self.best = path, best
+        self.kept, self.path = kept, path
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.kept.save_weights(self.path)
+
+
+class _KeepBest(KeepLast):
+    """The same, but only after an epoch whose validation loss is better than `best` and all before."""
+
+    def __init__(self, kept: keras.Model, path: Path, best: float):
+        super().__init__(kept, path)
+        self.best = best
 
     def on_epoch_end(self, epoch, logs=None):
         if logs["val_loss"] < self.best:
             self.best = logs["val_loss"]
-            self.model.save_weights(self.path)
+            super().on_epoch_end(epoch, logs)
 
 
 def fingerprint(train: PictureSet, validation: PictureSet, settings: Settings) -> str:

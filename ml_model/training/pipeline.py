@@ -51,6 +51,8 @@ def train(
         raise DataError(
             f"{teacher.version} takes pictures of {teacher.card.input_size} pixels, not of {settings.size}."
         )
+    if teacher and "train" not in teacher.card.data:
+        raise DataError(f"{teacher.version} was trained elsewhere. A teacher is a model that train_model made.")
     pictures = dataset.load(data_dir / "train", settings.size, progress=progress)
     held_out = dataset.in_validation(pictures.patients, settings.validation_share, settings.seed)
     train_part, validation = pictures.only(~held_out), pictures.only(held_out)
@@ -75,12 +77,16 @@ def train(
     if teacher:
         elsewhere = gate.pictures_for_fitting(other_chests, settings.size) if other_chests else None
         fitted = distillation.distil(
-            teacher, train_part, validation, settings, work, elsewhere=elsewhere, verbose=verbose
+            teacher.folder, train_part, validation, settings, work, elsewhere=elsewhere, verbose=verbose
         )
         added["teacher"] = {"version": teacher.version, "sha256": teacher.card.files[bundle.SERVING_FILE]}
         added["without_labels"] = {"pictures": 0 if elsewhere is None else len(elsewhere)}
     else:
         fitted = fitting.fit(train_part, validation, settings, work, verbose=verbose)
+    if (backend := keras.backend.backend()) != "tensorflow":
+        raise DataError(
+            f"The network is trained, by {backend}. The same command with KERAS_BACKEND=tensorflow makes a model of it."
+        )
     for name, epoch in fitted.best_epochs.items():
         say(f"{name}: epoch {epoch} of {len(fitted.history[name])} is kept")
     public = dataset.is_public_train_split(zip(pictures.files, pictures.labels, strict=True))

@@ -33,7 +33,7 @@ class Command(base.Command):
         start.add_argument(
             "--teacher",
             metavar="MODEL",
-            help="a version, or a bundle's folder, to teach a student, half as dear to run, beside the labels",
+            help="a model that train_model made, to teach a student, half as dear to run, beside the labels",
         )
         parser.add_argument(
             "--extra",
