@@ -75,20 +75,16 @@ def measure(way: str, folder: Path) -> dict[str, float]:
                     layers.RandomZoom((-0.2, 0.2), (-0.2, 0.2)),
                 ]
             )
-        trainer = network.member(model, trunk, settings.dropout)
+        member = network.member(model, trunk, settings.dropout)
+        fitting.compile_for(member, settings, learning_rate=1e-3, steps=1000)
+        feed = generator(folder, settings.size, batch)
         if way != "generator":
-            trainer = fitting.augmented_first(trainer, augment)
-        fitting.compile_for(trainer, settings, learning_rate=1e-3, steps=1000)
-        if way == "generator":
-            feed: dict = {"x": generator(folder, settings.size, batch)}
-        else:
-            weights = fitting.balancing_weights(pictures.labels)
-            feed = {"x": pictures.pictures, "y": pictures.labels, "sample_weight": weights, "batch_size": batch}
-        trainer.fit(**feed, epochs=1, steps_per_epoch=1, verbose=0)
+            feed = fitting.augmented_batches(pictures, augment, batch)
+        member.fit(feed, epochs=1, steps_per_epoch=1, shuffle=False, verbose=0)
         epochs = []
         for _ in range(2):
             started = time.perf_counter()
-            trainer.fit(**feed, epochs=1, verbose=0)
+            member.fit(feed, epochs=1, shuffle=way == "generator", verbose=0)
             epochs.append(time.perf_counter() - started)
         seconds[trunk] = statistics.mean(epochs)
     return seconds

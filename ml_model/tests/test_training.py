@@ -197,12 +197,28 @@ def test_a_teacher_was_made_here(trained, data, tmp_path):
         pipeline.train(data, pipeline.Settings(**TINY), work=tmp_path, root=tmp_path, teacher=teacher)
 
 
-def test_what_another_backend_trained_becomes_a_bundle_by_tensorflow(trained, data, tmp_path, monkeypatch):
-    from ml_model.training import pipeline
+def test_with_another_backend_a_student_is_trained_and_tensorflow_makes_the_bundle(
+    trained, data, tmp_path, monkeypatch
+):
+    from ml_model.training import fitting, pipeline
+
+    def run(**options) -> None:
+        pipeline.train(
+            data,
+            pipeline.Settings(**TINY),
+            work=trained.work,
+            root=tmp_path,
+            verbose=0,
+            say=lambda text: None,
+            **options,
+        )
 
     monkeypatch.setattr("keras.backend.backend", lambda: "jax")
+    monkeypatch.setattr(fitting, "compiled_whole", lambda: False)
+    with pytest.raises(DataError, match="can train a student alone"):
+        run()
     with pytest.raises(DataError, match="is trained, by jax"):
-        pipeline.train(data, pipeline.Settings(**TINY), work=trained.work, root=tmp_path, verbose=0)
+        run(teacher=Classifier(trained.folder))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -124,14 +124,12 @@ def _fit_member(
     log, best, backup = work / "epochs.csv", work / "best.weights.h5", work / "backup"
     done = read_history(log)
     if len(done) < schedule.epochs:
+        augment = augmentation.build(settings.seed, strong=member.name == "small")
         steps = -(-len(train) // schedule.batch_size) * schedule.epochs
-        trainer = augmented_first(member, augmentation.build(settings.seed, strong=member.name == "small"))
-        compile_for(trainer, settings, learning_rate=schedule.learning_rate, steps=steps)
-        trainer.fit(
-            train.pictures,
-            train.labels,
-            sample_weight=balancing_weights(train.labels),
-            batch_size=schedule.batch_size,
+        compile_for(member, settings, learning_rate=schedule.learning_rate, steps=steps)
+        member.fit(
+            augmented_batches(train, augment, schedule.batch_size),
+            shuffle=False,  # the batches are already
             validation_data=(validation.pictures, validation.labels, balancing_weights(validation.labels)),
             epochs=schedule.epochs,
             verbose=verbose,
@@ -147,10 +145,18 @@ def _fit_member(
     return done
 
 
-def augmented_first(member: keras.Model, augment: keras.Sequential) -> keras.Model:
-    """`member` behind `augment`, which draws anew for each picture and epoch; shares their layers."""
-    picture = keras.Input(member.input.shape[1:], name="picture")
-    return keras.Model(picture, member(augment(picture)))
+def augmented_batches(train: PictureSet, augment: keras.Sequential, batch_size: int):
+    """`train` as a tf.data.Dataset of one epoch: pictures as float32 (batch, size, size, 1) of 0..255, labels, weights.
+
+    Shuffled and augmented anew in each epoch, on another core than the one that trains. TensorFlow's alone.
+    """
+    import tensorflow as tf
+
+    def prepare(pictures, labels, weights):
+        return augment(tf.cast(pictures, tf.float32), training=True), labels, weights
+
+    rows = tf.data.Dataset.from_tensor_slices((train.pictures, train.labels, balancing_weights(train.labels)))
+    return rows.shuffle(len(train)).batch(batch_size).map(prepare).prefetch(4)
 
 
 def compile_for(model: keras.Model, settings: Settings, *, learning_rate: float, steps: int) -> None:

@@ -51,6 +51,11 @@ def train(
         raise DataError(
             f"{teacher.version} takes pictures of {teacher.card.input_size} pixels, not of {settings.size}."
         )
+    backend = keras.backend.backend()
+    if backend != "tensorflow" and not teacher:
+        raise DataError(
+            f"Keras with {backend} can train a student alone. Set KERAS_BACKEND=tensorflow, or name a teacher."
+        )
     if teacher and "train" not in teacher.card.data:
         raise DataError(f"{teacher.version} was trained elsewhere. A teacher is a model that train_model made.")
     pictures = dataset.load(data_dir / "train", settings.size, progress=progress)
@@ -83,9 +88,9 @@ def train(
         added["without_labels"] = {"pictures": 0 if elsewhere is None else len(elsewhere)}
     else:
         fitted = fitting.fit(train_part, validation, settings, work, verbose=verbose)
-    if (backend := keras.backend.backend()) != "tensorflow":
+    if backend != "tensorflow":
         raise DataError(
-            f"The network is trained, by {backend}. The same command with KERAS_BACKEND=tensorflow makes a model of it."
+            f"The student is trained, by {backend}. The same command with KERAS_BACKEND=tensorflow makes a model of it."
         )
     for name, epoch in fitted.best_epochs.items():
         say(f"{name}: epoch {epoch} of {len(fitted.history[name])} is kept")
