@@ -132,7 +132,8 @@ def beside(teacher: keras.Model, student: keras.Model, settings: Settings) -> ke
     Half of each batch is spoiled strongly.
     """
     picture = keras.Input(student.input.shape[1:], name="picture")
-    strong, mild = (augmentation.build(settings.seed + seed, strong=seed == 0) for seed in (0, 1000))
+    strong = augmentation.build(settings.seed, strong=True)
+    mild = augmentation.build(settings.seed + 1000, strong=False)
     seen = augmentation.Halves(strong, mild, name="spoil")(picture)
     return keras.Model(picture, layers.Concatenate(name="answers")([student(seen), teacher(seen)]))
 
