@@ -15,7 +15,7 @@ from keras import layers, ops
 
 from ml_model import bundle, network
 from ml_model.dataset import PictureSet
-from ml_model.training import augmentation, fitting
+from ml_model.training import augmentation, fitting, normalisation
 from ml_model.training.fitting import Fitted, Settings
 
 SETTINGS = Settings(epochs=10, label_smoothing=0.0, dropout=0.2, frozen_blocks=4)
@@ -53,8 +53,8 @@ def distil(
     work.mkdir(parents=True, exist_ok=True)
     fitting.keep_freed_memory()
     keras.utils.set_random_seed(settings.seed)
-    trained = keras.saving.load_model(teacher / bundle.KERAS_FILE, compile=False)
-    model = network.student(settings.size)
+    trained = normalisation.fused(keras.saving.load_model(teacher / bundle.KERAS_FILE, compile=False))
+    model = normalisation.fused(network.student(settings.size))
     start_from(model, trained)
     fitting.freeze(model, settings.frozen_blocks)
     asked = keras.Model(trained.input, trained.get_layer(network.HEAD).output, name="teacher")
@@ -85,6 +85,7 @@ def distil(
         )
         done = fitting.read_history(log)
     model.load_weights(last)
+    model = normalisation.plain(model)
     model.trainable = False
     return Fitted(
         model, {"student": done}, {"student": len(done)}, fitting.with_augmented_copy(validation, settings.seed)

@@ -17,7 +17,7 @@ import numpy as np
 from ml_model import network
 from ml_model.dataset import PictureSet
 from ml_model.evaluation import metrics
-from ml_model.training import augmentation, imagenet
+from ml_model.training import augmentation, imagenet, normalisation
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,7 @@ def fit(train: PictureSet, validation: PictureSet, settings: Settings, work: Pat
     model = network.build(settings.size)
     if settings.pretrained:
         imagenet.load_into(model)
+    model = normalisation.fused(model)
     freeze(model, settings.frozen_blocks)
     validation = with_augmented_copy(validation, settings.seed)
 
@@ -98,6 +99,7 @@ def fit(train: PictureSet, validation: PictureSet, settings: Settings, work: Pat
         members[trunk] = network.member(model, trunk, settings.dropout)
         history[trunk] = _fit_member(members[trunk], train, validation, settings, schedule, work / trunk, verbose)
     _join(model, members, validation)
+    model = normalisation.plain(model)
     model.trainable = False
     best = {trunk: min(range(len(rows)), key=lambda i: rows[i]["val_loss"]) + 1 for trunk, rows in history.items()}
     return Fitted(model, history, best, validation)
@@ -156,7 +158,9 @@ def augmented_batches(train: PictureSet, augment: keras.Sequential, batch_size: 
         return augment(tf.cast(pictures, tf.float32), training=True), labels, weights
 
     rows = tf.data.Dataset.from_tensor_slices((train.pictures, train.labels, balancing_weights(train.labels)))
-    return rows.shuffle(len(train)).batch(batch_size).map(prepare).prefetch(4)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # nothing here is to be tuned, and ending an epoch waits for the tuning thread
+    return rows.shuffle(len(train)).batch(batch_size).map(prepare).prefetch(4).with_options(options)
 
 
 def compile_for(model: keras.Model, settings: Settings, *, learning_rate: float, steps: int) -> None:
