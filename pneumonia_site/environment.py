@@ -75,7 +75,9 @@ class Environment(environ.FileAwareEnv):
                 raise ImproperlyConfigured(
                     f"The setting {name} is {origin!r}; it must be origins, with a scheme and no path: write {write}."
                 )
-        return [origin.lower() for origin in origins]
+        return [
+            origin.removesuffix(":443" if origin.startswith("https:") else ":80") for origin in map(str.lower, origins)
+        ]
 
     def time_zone(self, name: str, *, default: str) -> str:
         text = self.str(name, default="").strip() or default

@@ -121,6 +121,12 @@ def test_origins_are_taken_as_browsers_send_them(monkeypatch):
     assert env.origins("SETTING", default=[]) == taken
 
 
+def test_of_an_origin_the_schemes_own_port_is_left_out_as_browsers_do(monkeypatch):
+    monkeypatch.setenv("SETTING", "https://xray.example.org:443, http://[::1]:80, http://a.org:443, https://a.org:80")
+    taken = ["https://xray.example.org", "http://[::1]", "http://a.org:443", "https://a.org:80"]
+    assert env.origins("SETTING", default=[]) == taken
+
+
 @pytest.mark.parametrize("said", ["Mars/Base", "Europe", "utc", "/etc/passwd", "../etc/passwd"])
 def test_time_zones_that_there_are_not_are_refused(monkeypatch, said):
     monkeypatch.setenv("SETTING", said)
