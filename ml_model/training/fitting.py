@@ -226,9 +226,10 @@ class _KeepBest(KeepLast):
 
 
 def fingerprint(train: PictureSet, validation: PictureSet, settings: Settings) -> str:
-    """A short name for one way of training (settings, code of augmentation and network) on one set of pictures."""
+    """A short name for one way of training (settings, code of what is trained and how) on one set of pictures."""
     digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
-    digest.update(Path(augmentation.__file__).read_bytes() + Path(network.__file__).read_bytes())
+    for code in (augmentation.__file__, network.__file__, normalisation.__file__):
+        digest.update(Path(code).read_bytes())
     for part in (train, validation):
         digest.update(part.pictures.tobytes())
         digest.update(part.labels.tobytes())
