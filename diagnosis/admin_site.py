@@ -1,4 +1,4 @@
-"""The admin site, which roles open and not the flag `is_staff` alone."""
+"""The admin site, which roles open and not the flag `is_staff`."""
 
 from django.contrib import admin
 from django.contrib.auth.forms import AuthenticationForm

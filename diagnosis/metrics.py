@@ -20,7 +20,7 @@ REQUESTS = Counter(
 )
 REQUEST_SECONDS = Histogram(
     "pneumonia_site_http_request_seconds",
-    "From the request's head to the answer's head.",
+    "From a whole request to the head of its answer.",
     ["view", "method"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )

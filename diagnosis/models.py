@@ -1,4 +1,7 @@
-"""What is kept: uploads and the predictions made of them. The database refuses what cannot be true."""
+"""What is kept: uploads, the predictions made of them, readings, the audit log and API tokens.
+
+The database refuses what cannot be true.
+"""
 
 import uuid
 from dataclasses import dataclass

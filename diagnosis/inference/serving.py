@@ -53,7 +53,7 @@ _exchanging = threading.Lock()
 
 
 def load() -> None:
-    """Open settings.MODEL_BUNDLE for this process. Raises Unavailable, and then `diagnose` does so too."""
+    """Open the bundle to serve, for this process. Raises Unavailable, and then `diagnose` does so too."""
     global _classifier, _failure, _opened
     _classifier = None
     _opened = _bundle_to_serve()
@@ -169,9 +169,9 @@ def measured(version: str, operating_point: str) -> dict[str, Any] | None:
     `on`, the name of the set of pictures, with `sensitivity` and `specificity`, each as
     `value`, `low` and `high` of the 95 % interval, 0..1. None where nobody has measured it.
     """
-    metrics = _metrics(version)
+    measured_on_each = _metrics(version)
     for name in MEASURED_ON:
-        if figures := metrics.get(name, {}).get("operating_points", {}).get(operating_point):
+        if figures := measured_on_each.get(name, {}).get("operating_points", {}).get(operating_point):
             return {"on": name, "sensitivity": figures["sensitivity"], "specificity": figures["specificity"]}
     return None
 

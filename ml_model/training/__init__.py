@@ -1,1 +1,1 @@
-"""Training: the only rooms that import Keras and TensorFlow."""
+"""Training: the only rooms that import TensorFlow, and with network.py, the architecture, the only ones with Keras."""
