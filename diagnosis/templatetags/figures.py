@@ -55,11 +55,8 @@ def interval(figure: dict[str, float]) -> str:
 @register.filter
 def points(share: float) -> str:
     """A difference of shares in percentage points, with its sign: `-1.3`."""
-    return (
-        formats.number_format(round(100 * share, 1), 1)
-        if share < 0
-        else f"+{formats.number_format(round(100 * share, 1), 1)}"
-    )
+    sign = "" if share < 0 else "+"
+    return f"{sign}{formats.number_format(round(100 * share, 1), 1)}"
 
 
 @register.filter

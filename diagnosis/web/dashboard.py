@@ -13,7 +13,6 @@ from django.views.decorators.http import require_safe
 from diagnosis import access, drift, statistics
 from diagnosis.agreement import share
 from diagnosis.inference import serving
-from diagnosis.models import Review
 from diagnosis.templatetags import figures
 from diagnosis.web import charts
 
@@ -66,10 +65,6 @@ def _content(found: statistics.Dashboard, period: str) -> dict[str, Any]:
         "other_versions": {
             version: count for version, count in found.total.by_model_version.items() if version != found.model_version
         },
-        "readings": [
-            (str(Review.Reading(kind).label), [found.agreement.counts[kind, label] for label in serving.LABELS])
-            for kind in (*serving.LABELS, Review.Reading.UNREADABLE)
-        ],
     }
 
 
