@@ -127,7 +127,7 @@ def _facts(prediction: Prediction) -> Iterator[tuple[str, str]]:
         else:
             yield _("Measured"), _("Nobody has measured how often this model is right at this operating point.")
     if prediction.chest_xray_score is not None:
-        yield _("Chest X-ray score"), figures.percent(prediction.chest_xray_score)
+        yield _("Chest X-ray score"), figures.probability(prediction.chest_xray_score)
     yield _("Identifier"), str(prediction.pk)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -58,6 +59,21 @@ def test_a_prediction_keeps_the_thresholds_of_its_model_and_shows_both(client, s
     assert f"Screening {percent('screening')} %" in said
     assert f"Balanced {percent('balanced')} %" in said
     assert f"{percent('screening')} % to {percent('balanced')} % Uncertain" in said
+
+
+@pytest.mark.parametrize(
+    ("label", "probability", "told"), [("Pneumonia", 0.99996, "over 99.9 %"), ("Normal", 0.00001, "under 0.1 %")]
+)
+def test_rounding_claims_no_certainty_on_any_page(client, sent, label, probability, told):
+    prediction = kept(sent(), label=label, probability=probability, chest_xray_score=0.99999)
+    address = prediction.get_absolute_url()
+    for page in ("/", "/history/", address, f"{address}report/"):
+        said = client.get(page).content.decode().replace("\N{NO-BREAK SPACE}", " ").replace("&nbsp;", " ")
+        assert told in said, page
+        assert "100.0 %" not in said, page
+    said = client.get(address).content.decode().replace("\N{NO-BREAK SPACE}", " ")
+    assert f"This picture: {told}." in said
+    assert re.search(rf"<title>\s*{label}: chest\.png\s", said)
 
 
 def test_an_older_prediction_shows_the_thresholds_of_its_own_model_and_no_others(client, sent):
