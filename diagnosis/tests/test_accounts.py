@@ -353,6 +353,20 @@ def test_all_that_is_mine_is_in_the_download_and_nothing_else(client, alice, cha
     assert AuditEvent.objects.filter(actor="alice", action="exported").count() == 1
 
 
+def test_who_only_reads_takes_the_readings_along(client, alice, bob, xray):
+    client.force_login(alice)
+    made = send(client, xray())
+    Review.objects.create(prediction=made, reviewer=bob, reading=Review.Reading.NORMAL, note="Clear lungs.")
+    client.force_login(bob)
+    page = client.get("/accounts/").content.decode()
+    assert 'href="/accounts/download"' in page
+    assert 'href="/accounts/delete"' not in page, "there is nothing of bob's to delete"
+    with zipfile.ZipFile(io.BytesIO(b"".join(client.get("/accounts/download").streaming_content))) as archive:
+        assert json.loads(archive.read("predictions.json")) == []
+        (told,) = json.loads(archive.read("readings.json"))
+    assert (told["prediction"], told["reading"], told["note"]) == (str(made.pk), "Normal", "Clear lungs.")
+
+
 def test_a_picture_that_storage_lost_keeps_nobody_from_the_rest(client, alice, xray):
     client.force_login(alice)
     send(client, xray()).upload.file.delete(save=False)

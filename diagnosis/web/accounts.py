@@ -250,7 +250,7 @@ def revoke_token(request: HttpRequest, token_key: str) -> HttpResponse:
 @login_required
 @require_safe
 def download(request: HttpRequest) -> HttpResponseBase:
-    """All that the user sent, as a ZIP file."""
+    """All that the user sent, and what they read, as a ZIP file."""
     archive = own_data.everything_of(_user(request))
     return FileResponse(archive, as_attachment=True, filename="pneumonia-site.zip", content_type="application/zip")
 
