@@ -143,4 +143,6 @@ env.read_env(BASE_DIR / ".env")
 
 def processes() -> int:
     """How many processes serve in production."""
-    return env.number("WEB_CONCURRENCY", default=max(2, len(os.sched_getaffinity(0))), least=1, most=1_000)
+    # Which cores a process may use is told by Linux alone.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return env.number("WEB_CONCURRENCY", default=max(2, cores), least=1, most=1_000)

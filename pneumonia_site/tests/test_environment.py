@@ -10,7 +10,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 
-from pneumonia_site.environment import Environment
+from pneumonia_site.environment import Environment, processes
 
 env = Environment()
 
@@ -125,6 +125,17 @@ def test_of_an_origin_the_schemes_own_port_is_left_out_as_browsers_do(monkeypatc
     monkeypatch.setenv("SETTING", "https://xray.example.org:443, http://[::1]:80, http://a.org:443, https://a.org:80")
     taken = ["https://xray.example.org", "http://[::1]", "http://a.org:443", "https://a.org:80"]
     assert env.origins("SETTING", default=[]) == taken
+
+
+def test_as_many_processes_serve_as_there_are_cores_also_where_a_system_does_not_tell_which(monkeypatch):
+    monkeypatch.delenv("WEB_CONCURRENCY", raising=False)
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)  # as on macOS
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert processes() == 7
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert processes() == 2
+    monkeypatch.setenv("WEB_CONCURRENCY", "3")
+    assert processes() == 3
 
 
 @pytest.mark.parametrize("said", ["Mars/Base", "Europe", "utc", "/etc/passwd", "../etc/passwd"])
