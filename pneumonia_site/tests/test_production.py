@@ -20,6 +20,7 @@ from django.conf import settings as django_settings
 from gunicorn.config import Config
 
 from benchmarks import torture
+from benchmarks.production import Site
 from pneumonia_site.worker import Connection
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="looks into processes through /proc")
@@ -35,21 +36,21 @@ def on_starting(server):  # nor anything else of the site in the parent
 """
 
 
-def serve(folder: Path, configuration: str = "pneumonia_site/gunicorn.py", **environment: str) -> torture.Site:
-    site = torture.Site(folder, own_disk=False, ANONYMOUS_UPLOADS="True", WEB_CONCURRENCY="2", **environment)
+def serve(folder: Path, configuration: str = "pneumonia_site/gunicorn.py", **environment: str) -> Site:
+    site = Site(folder, own_disk=False, ANONYMOUS_UPLOADS="True", WEB_CONCURRENCY="2", **environment)
     site.start(configuration)
     site.wait()
     return site
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory) -> Iterator[torture.Site]:
+def site(tmp_path_factory) -> Iterator[Site]:
     served = serve(tmp_path_factory.mktemp("site"))
     yield served
     served.close()
 
 
-def post_many(site: torture.Site, xray: bytes, number: int) -> list[int]:
+def post_many(site: Site, xray: bytes, number: int) -> list[int]:
     def post(_: int) -> int:
         return requests.post(f"{site.address}/predict", files={"file": ("xray.jpg", xray)}, timeout=60).status_code
 
@@ -57,7 +58,7 @@ def post_many(site: torture.Site, xray: bytes, number: int) -> list[int]:
         return list(pool.map(post, range(number)))
 
 
-def assert_workers_serve_with_litert_alone(site: torture.Site) -> None:
+def assert_workers_serve_with_litert_alone(site: Site) -> None:
     workers = site.workers()
     assert len(workers) == 2
     for pid in workers:
@@ -77,7 +78,7 @@ def test_several_workers_answer_without_preloading(tmp_path, xray):
             "pneumonia_site/gunicorn.py", str(django_settings.BASE_DIR / "pneumonia_site" / "gunicorn.py")
         )
     )
-    served = torture.Site(tmp_path, own_disk=False, ANONYMOUS_UPLOADS="True", WEB_CONCURRENCY="2")
+    served = Site(tmp_path, own_disk=False, ANONYMOUS_UPLOADS="True", WEB_CONCURRENCY="2")
     try:
         served.manage("migrate", "--verbosity", "0")
         served.start(str(tmp_path / "configuration.py"))
@@ -216,7 +217,7 @@ def test_a_connection_that_goes_while_it_sends_harms_no_other(site):
     assert site.workers() == before
 
 
-def shares(site: torture.Site) -> list[int]:
+def shares(site: Site) -> list[int]:
     """How many connections each worker has."""
     found = []
     for pid in site.workers():
@@ -299,7 +300,7 @@ def test_no_header_moves_the_site(site, name):
     assert b'href="/history/"' in answer
 
 
-def exchange(site: torture.Site, request: bytes) -> bytes:
+def exchange(site: Site, request: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", site.port), timeout=30) as client:
         client.sendall(request)
         answer = b""
