@@ -24,6 +24,8 @@ TRAINED = Path(__file__).parent / "trained"
 KERAS_FILE = "pneumonia_cnn.h5"
 SERVING_FILE = "pneumonia_cnn.tflite"
 CARD_FILE = "model_card.json"
+REPORT = "report"
+"""The folder, in a bundle, of what was measured."""
 CARD_FORMAT = 2
 NORMAL, PNEUMONIA = LABELS = ("Normal", "Pneumonia")
 """In label order: the network's probability is that of the second."""

@@ -139,7 +139,7 @@ def report_plots() -> dict[str, Path]:
     serving = _serving()
     if serving is None or not (name := measured_on(serving.card)):
         return {}
-    return {path.stem: path for path in sorted((serving.folder / "report" / name).glob("*.svg"))}
+    return {path.stem: path for path in sorted((serving.folder / bundle.REPORT / name).glob("*.svg"))}
 
 
 def refusal(error: PictureError) -> str:

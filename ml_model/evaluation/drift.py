@@ -70,7 +70,7 @@ def write(folder: Path, reference: Reference) -> Path:
     columns = {"probability": reference.probabilities}
     if reference.chest_xray_scores is not None:
         columns["chest_xray_score"] = reference.chest_xray_scores
-    path = folder / "report" / FILE
+    path = folder / bundle.REPORT / FILE
     path.parent.mkdir(exist_ok=True)
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -84,7 +84,7 @@ def read(folder: Path) -> Reference:
     """The reference of the bundle in `folder`. Raises NoReference, also where it does not fit the bundle's card."""
     card = bundle.read(folder, verify=())
     try:
-        with (folder / "report" / FILE).open(newline="") as file:
+        with (folder / bundle.REPORT / FILE).open(newline="") as file:
             rows = list(csv.DictReader(file))
         probabilities = np.array([float(row["probability"]) for row in rows])
         gate = [float(row["chest_xray_score"]) for row in rows if row.get("chest_xray_score")]

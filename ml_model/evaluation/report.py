@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ml_model.bundle import LABELS, ModelCard
+from ml_model.bundle import LABELS, REPORT, ModelCard
 from ml_model.evaluation import metrics, plots
 
-FOLDER = "report"
 CARD = "model_card.md"
 
 
@@ -41,7 +40,7 @@ def write(
 
 def folder_of(bundle: Path, measured_on: str) -> Path:
     """Where the bundle in `bundle` keeps what it tells of the set of pictures `measured_on`, apart from scores."""
-    return bundle / FOLDER / measured_on
+    return bundle / REPORT / measured_on
 
 
 def classification_report(figures: dict[str, Any], point: str) -> pd.DataFrame:

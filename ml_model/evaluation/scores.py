@@ -43,7 +43,7 @@ class Scores:
 
 def path_of(folder: Path, measured_on: str) -> Path:
     """Where the bundle in `folder` keeps its scores on the set of pictures `measured_on`."""
-    return folder / "report" / f"{measured_on}{ENDING}"
+    return folder / bundle.REPORT / f"{measured_on}{ENDING}"
 
 
 def write(path: Path, scores: Scores) -> None:
