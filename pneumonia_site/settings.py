@@ -265,7 +265,7 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Pneumonia Site",
     "DESCRIPTION": "Reads chest X-rays for pneumonia. "
-    "For education and research; not for clinical use without validation.",
+    "For education and research. Not for clinical use without validation.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SWAGGER_UI_DIST": "SIDECAR",
