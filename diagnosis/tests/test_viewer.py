@@ -130,7 +130,7 @@ def test_buttons_turn_flip_and_zoom_both_pictures_alike(viewer: Page):
     press(viewer, "Actual pixels")
     assert abs(matrix(viewer)[0, 0]) == pytest.approx(1)
     press(viewer, "Zoom in")
-    expect(viewer.get_by_role("status").filter(has_text="Zoom")).to_be_visible()
+    expect(viewer.get_by_role("status").filter(has_text="Zoom 125 %")).to_be_visible()
     press(viewer, "Reset the view")
     assert matrix(viewer) == pytest.approx(start, abs=1e-6)
 

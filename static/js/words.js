@@ -27,6 +27,9 @@ export function duration(seconds) {
   return new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "long", useGrouping: false }).format(value);
 }
 
+/* A share, 0..1, without decimals. */
+export const wholePercent = (share) => `${whole.format(Math.round(100 * share))}\u00a0%`;
+
 /* Rounding must not claim a certainty of 0 or 100 %. */
 export function percent(share) {
   const value = 100 * share;

@@ -7,7 +7,7 @@ import { takeKeys } from "./keys.js";
 import { Pane } from "./pane.js";
 import { pyramid } from "./pyramid.js";
 import { View } from "./view.js";
-import { language } from "../words.js";
+import { wholePercent } from "../words.js";
 
 const viewer = document.getElementById("viewer");
 const stage = document.getElementById("stage");
@@ -20,7 +20,6 @@ const contrast = document.getElementById("contrast");
 const status = document.getElementById("viewer-status");
 const oriented = document.getElementById("viewer-oriented");
 const keys = document.getElementById("viewer-keys");
-const percent = new Intl.NumberFormat(language, { style: "percent" });
 const buttons = new Map([...viewer.querySelectorAll("[data-command]")].map((button) => [button.dataset.command, button]));
 
 const pick = await pyramid(image);
@@ -78,7 +77,7 @@ function orient() {
 function say() {
   clearTimeout(sayLater);
   sayLater = setTimeout(() => {
-    const zoom = percent.format(view.scale * devicePixelRatio);
+    const zoom = wholePercent(view.scale * devicePixelRatio);
     status.textContent = status.dataset.textZoom.replace("{zoom}", zoom);
   }, 200);
 }
@@ -99,7 +98,7 @@ function applyHeatmap() {
     overlay.hidden = !shown.checked;
   }
   opacity.disabled = !shown.checked;
-  opacityValue.textContent = percent.format(share);
+  opacityValue.textContent = wholePercent(share);
   opacity.setAttribute("aria-valuetext", opacityValue.textContent);
 }
 
