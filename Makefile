@@ -1,6 +1,8 @@
 # make serve        the site on http://localhost:8000 (PORT= changes it)
 # make production   the same for others to use: under gunicorn, with DEBUG off (docs/deploy.md)
 # make test         lint, types, architecture and every test
+# make lint         all of that but the tests, in a minute
+# make static       style sheets and scripts for production, compressed, into var/static
 # make torture      the production server while everything around it fails; writes benchmarks/FAULTS.md
 # make admin        an account for the admin pages
 # make bench        serving beside a Flask yardstick and the bare limit; needs wrk

@@ -267,6 +267,10 @@ def delete(uploads: Iterable[Upload], *, by: access.Person | str) -> int:
     return len(keys)
 
 
+BATCH = 500
+"""Uploads or folders that are taken in hand at a time, so that memory does not grow with their number."""
+
+
 @dataclass(frozen=True)
 class Purged:
     """How many uploads were, or would be, deleted, and how many files that no row tells of."""
@@ -285,8 +289,6 @@ def purge(older_than: datetime.timedelta, *, dry_run: bool = False) -> Purged:
             delete(batch, by="manage.py purge")
     return Purged(uploads, sweep(older_than, dry_run=dry_run))
 
-
-BATCH = 500
 
 IN_FLIGHT = datetime.timedelta(hours=1)
 """Longer than any request takes between writing its files and its rows."""

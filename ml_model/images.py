@@ -187,8 +187,6 @@ MOST_SCANS = 32
 """Of a JPEG; progressive ones have about ten. Each costs a pass over the whole picture, and an empty one 20 bytes."""
 MOST_STRIPS = 65_536
 """Strips or tiles of a TIFF; each costs far more to decode than the two bytes that announce it."""
-
-
 MOST_PARTS = 10_000
 """Chunks of a PNG or WebP, segments of a JPEG, tags of a TIFF. Each costs a step in Python and as little as 4 bytes."""
 
