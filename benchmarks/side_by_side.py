@@ -32,7 +32,6 @@ import requests
 from ml_model import bundle
 
 CONNECTIONS = (1, 8, 32)
-BIN = Path(sys.executable).parent
 
 
 class Load(NamedTuple):
@@ -191,7 +190,7 @@ def main() -> None:
                     env["SECRET_KEY"] = secrets.token_urlsafe(50)
                     env |= dict.fromkeys(["PREDICT_THROTTLE", "API_THROTTLE"], "1000000/min")
                     bearer = new_site(env)
-                    command = [BIN / "gunicorn", "--config", "pneumonia_site/gunicorn.py"]
+                    command = [sys.executable, "-m", "pneumonia_site"]
                 with running(command, port, env, picture, bearer) as server:
                     figures[f"{name} start"].append(server.seconds_to_first_answer)
                     load(server.url, 8, 3, path, bearer)  # until every thread is warm
