@@ -96,9 +96,9 @@ def dashboard(person: access.Person, period: str) -> Dashboard:
     """What happened to the predictions that `person` may see, by a key of PERIODS."""
     visible = access.visible_to(person)
     intervals = over_time(visible, period)
-    recent = visible.filter(created__gte=_midnight(intervals[0][0]))
+    recent = visible.filter(created__gte=midnight(intervals[0][0]))
     latest = max((day for day, counts in intervals if counts.analysed), default=None)
-    newest = _newest(visible.filter(created__gte=_midnight(latest))) if latest else None
+    newest = _newest(visible.filter(created__gte=midnight(latest))) if latest else None
     return Dashboard(
         intervals=intervals,
         total=_sum(counts for _day, counts in intervals),
@@ -117,11 +117,16 @@ def _newest(predictions: QuerySet[Prediction]) -> Prediction | None:
 def over_time(predictions: QuerySet[Prediction], period: str) -> list[tuple[datetime.date, Counts]]:
     """The counts of each day, week or month, up to today, by its first day, the oldest first; also of empty ones."""
     days = _first_days(period, timezone.localdate())
-    recent = predictions.filter(created__gte=_midnight(days[0]))
+    recent = predictions.filter(created__gte=midnight(days[0]))
     groups: dict[int, list] = {place: [] for place in range(len(days))}
-    for *group, place, count in _grouped(recent, _place("created", [_midnight(day) for day in days[1:]])):
+    for *group, place, count in _grouped(recent, _place("created", [midnight(day) for day in days[1:]])):
         groups[place].append((*group, count))
     return [(day, _counts(groups[place])) for place, day in enumerate(days)]
+
+
+def midnight(day: datetime.date) -> datetime.datetime:
+    """When `day` begins where the site is."""
+    return timezone.make_aware(datetime.datetime.combine(day, datetime.time()))
 
 
 def _first_days(period: str, today: datetime.date) -> list[datetime.date]:
@@ -132,10 +137,6 @@ def _first_days(period: str, today: datetime.date) -> list[datetime.date]:
     step = datetime.timedelta(days=7 if period == "week" else 1)
     last = today - datetime.timedelta(days=today.weekday()) if period == "week" else today
     return [last - step * back for back in reversed(range(PERIODS[period]))]
-
-
-def _midnight(day: datetime.date) -> datetime.datetime:
-    return timezone.make_aware(datetime.datetime.combine(day, datetime.time()))
 
 
 def _place(column: str, edges: Sequence[Any], first: int = 0) -> Case | Value:

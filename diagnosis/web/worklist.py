@@ -16,7 +16,6 @@ from django.db.models import F, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -24,6 +23,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from diagnosis import access, audit, export, paging, reviews, services
 from diagnosis.models import Prediction, Review, Upload
+from diagnosis.statistics import midnight
 
 PAGE_SIZE = 50
 MOST_TO_COMPARE = 4
@@ -125,9 +125,9 @@ class FilterForm(forms.Form):
         elif asked["review"]:
             predictions = reviews.in_state(predictions, asked["review"])
         if asked["since"]:
-            predictions = predictions.filter(created__gte=_midnight(asked["since"]))
+            predictions = predictions.filter(created__gte=midnight(asked["since"]))
         if asked["until"]:
-            predictions = predictions.filter(created__lt=_midnight(asked["until"] + _A_DAY))
+            predictions = predictions.filter(created__lt=midnight(asked["until"] + _A_DAY))
         if asked["model"]:
             predictions = predictions.filter(model_version=asked["model"])
         column = SORTS[asked["sort"] or "newest"][1]
@@ -160,10 +160,6 @@ class FilterForm(forms.Form):
     def sorts_by_probability(self) -> bool:
         """Then a page leaves out what was not analysed."""
         return self["sort"].value() in ("high", "low")
-
-
-def _midnight(day: datetime.date) -> datetime.datetime:
-    return timezone.make_aware(datetime.datetime.combine(day, datetime.time()))
 
 
 @require_safe
