@@ -13,7 +13,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 
-from diagnosis import checks
+from diagnosis import backup, checks
 from diagnosis.inference import serving, workshop
 from ml_model import bundle
 
@@ -222,7 +222,7 @@ def test_what_training_would_fail_on_later_is_told_at_once(tmp_path, xray):
         call_command("train_model", str(tmp_path), "--teacher", "typo")
 
 
-@pytest.mark.parametrize("command", [["drift_report"], ["export_reviewed", "reviewed"]])
+@pytest.mark.parametrize("command", [["drift_report"], ["export_reviewed", "reviewed"], ["purge", "--older-than", "3"]])
 def test_without_a_database_commands_say_so_and_leave_nothing_behind(tmp_path, command):
     finished = subprocess.run(
         [sys.executable, Path(django_settings.BASE_DIR) / "manage.py", *command],
@@ -264,6 +264,16 @@ def test_files_that_fail_and_ctrl_c_are_sentences(tmp_path, settings, monkeypatc
     with pytest.raises(CommandError, match="goes on where it stopped") as stopped:
         call_command("train_model", str(tmp_path))
     assert stopped.value.returncode == 130
+    for name, work in (("backup", "write"), ("restore", "read")):
+        monkeypatch.setattr(backup, work, interrupted)
+        with pytest.raises(CommandError, match="Stopped"):
+            call_command(name, str(tmp_path / "all.zip"))
+
+
+@pytest.mark.parametrize("minutes", [-1, 10**9, 10**15])
+def test_sweep_refuses_times_that_no_calendar_has(minutes):
+    with pytest.raises(CommandError, match="from 0 to"):
+        call_command("sweep", f"--older-than={minutes}")
 
 
 def test_a_version_is_a_model_bundle_too(settings, monkeypatch):

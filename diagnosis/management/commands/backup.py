@@ -5,12 +5,13 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from diagnosis import backup
+from diagnosis.management import base
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = (
         "Write rows, X-rays and heatmaps into one ZIP file, while the site runs on. It holds people's pictures: keep "
         "it as safe as the site. Models, settings and the secret key are not in it."

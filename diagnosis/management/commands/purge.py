@@ -4,12 +4,13 @@ import datetime
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from diagnosis import services
+from diagnosis.management import base
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = (
         "Delete every upload older than so many days, with its predictions, pictures and heatmaps, "
         "and stored files as old that no record tells of. For a daily timer."

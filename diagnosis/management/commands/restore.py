@@ -5,13 +5,14 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import DatabaseError
 
 from diagnosis import backup
+from diagnosis.management import base
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = (
         "Put a file that `backup` wrote in the place of rows, X-rays and heatmaps, once it has been verified. Stop the "
         "site first. What was there is kept, in folders whose names begin with .before-"

@@ -4,12 +4,13 @@ import datetime
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from diagnosis import services
+from diagnosis.management import base
 
 
-class Command(BaseCommand):
+class Command(base.Command):
     help = (
         "Delete stored files that no record tells of: what a process leaves that is killed while it stores or deletes "
         "a picture. Nobody can reach them. The production server does so when it starts."
@@ -26,7 +27,7 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="Only tell how many there are.")
 
     def handle(self, *, older_than: int, dry_run: bool, **options: Any) -> None:
-        if older_than < 0:
-            raise CommandError("--older-than needs a number of minutes, 0 or more.")
+        if not 0 <= older_than < 52_560_000:  # a hundred years
+            raise CommandError("--older-than needs a number of minutes from 0 to 52559999.")
         files = services.sweep(datetime.timedelta(minutes=older_than), dry_run=dry_run)
         self.stdout.write(f"{'Would delete' if dry_run else 'Deleted'} {files} files without a record.")
