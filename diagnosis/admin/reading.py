@@ -6,8 +6,8 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -93,7 +93,12 @@ def read(request: HttpRequest, context: dict[str, Any], pk: uuid.UUID) -> HttpRe
     what is hidden and keeps the note, `skip` goes on without a reading, `back` to what was read last.
     """
     person = _reviewer(request)
-    prediction = get_object_or_404(access.visible_to(person).exclude(status=Prediction.Status.REJECTED), pk=pk)
+    prediction = access.visible_to(person).exclude(status=Prediction.Status.REJECTED).filter(pk=pk).first()
+    if prediction is None and request.method == "POST":  # the queue goes on
+        messages.warning(request, _("The picture was deleted before you had read it: nothing was recorded."))
+        return redirect("admin:diagnosis_prediction_review_next")
+    if prediction is None:
+        raise Http404
     last = _last(request, person)
     if "skip" in request.POST or "back" in request.POST:
         return _leave(request, pk, last)

@@ -226,6 +226,19 @@ def test_what_is_no_reading_is_explained(reviewer, make, data):
     assert not Review.objects.exists()
 
 
+def test_a_picture_that_was_deleted_meanwhile_does_not_stop_the_queue(reviewer, make, alice):
+    gone, waiting = make("gone"), make("waiting")
+    address = f"{LIST}{gone.pk}/review/"
+    assert reviewer.get(address).status_code == 200
+    services.delete([gone.upload], by=person(alice))
+    for button in ({"reading": "Normal", "note": "clear"}, {"skip": "1"}):
+        answer = reviewer.post(address, button, follow=True)
+        assert answer.redirect_chain[-1][0] == f"{LIST}{waiting.pk}/review/"
+        assert "nothing was recorded" in answer.content.decode()
+    assert not Review.objects.exists()
+    assert reviewer.get(address).status_code == 404
+
+
 def test_a_rejected_picture_is_not_read(reviewer, make):
     assert reviewer.get(f"{LIST}{make('dog', status='rejected').pk}/review/").status_code == 404
 

@@ -346,6 +346,7 @@ def test_deleting_removes_what_its_page_says_and_nothing_else(of_alice, alice, b
     assert not any(file.storage.exists(file.name) for file in files)
     assert kept.heatmap.storage.exists(kept.heatmap.name)
     assert AuditEvent.objects.filter(action="deleted", actor="alice").count() == 3
+    assert "Nothing was deleted" in text(of_alice.post(f"{HISTORY}delete/", post, follow=True)), "by a second click"
 
 
 def test_who_may_see_and_not_delete_is_told_so(client, alice, bob, sent):

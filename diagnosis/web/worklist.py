@@ -331,6 +331,8 @@ def delete(request: HttpRequest) -> HttpResponse:
     doomed = access.deletable_by(person).filter(predictions__in=chosen).distinct()
     if request.method == "POST":
         count = services.delete(list(doomed), by=person)
+        if not count:  # a second click, or another tab, was quicker
+            return _select_other(request, _("Nothing was deleted: what you ticked is gone already, or not yours."))
         said = ngettext(
             "%(count)d picture and all that came of it are deleted.",
             "%(count)d pictures and all that came of them are deleted.",
