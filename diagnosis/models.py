@@ -216,7 +216,9 @@ class Prediction(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_label_display() or self.get_status_display()}: {self.upload.original_name}"
+        # Isolated, since in Arabic a name that begins with digits would else be shown in disorder.
+        name = f"\N{FIRST STRONG ISOLATE}{self.upload.original_name}\N{POP DIRECTIONAL ISOLATE}"
+        return f"{self.get_label_display() or self.get_status_display()}: {name}"
 
     def get_absolute_url(self) -> str:
         return reverse("diagnosis:prediction", args=[self.pk])

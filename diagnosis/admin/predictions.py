@@ -236,8 +236,8 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
         )
 
     @admin.display(description=_("file name"), ordering="upload__original_name")
-    def file_name(self, prediction: Prediction) -> str:
-        return prediction.upload.original_name
+    def file_name(self, prediction: Prediction) -> SafeString:
+        return format_html("<bdi>{}</bdi>", prediction.upload.original_name)
 
     @admin.display(description=_("probability"), ordering="probability")
     def percent(self, prediction: Prediction) -> str:
@@ -275,8 +275,8 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
         return f"{prediction.milliseconds:.0f} ms"
 
     @admin.display(description=_("pixels"))
-    def pixels(self, prediction: Prediction) -> str:
-        return f"{prediction.upload.width} x {prediction.upload.height}"
+    def pixels(self, prediction: Prediction) -> SafeString:
+        return format_html('<bdi dir="ltr">{} x {}</bdi>', prediction.upload.width, prediction.upload.height)
 
     @admin.display(description=_("bytes"))
     def bytes(self, prediction: Prediction) -> int:

@@ -183,6 +183,46 @@ def test_theme_and_language_are_switched_without_a_script(browser: Browser, live
     page.context.close()
 
 
+IN_DISORDER = """name => {
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  let found = 0;
+  while (walker.nextNode()) {
+    const at = walker.currentNode.data.indexOf(name);
+    if (at < 0 || walker.currentNode.parentElement.closest(".visually-hidden")) continue;
+    found += 1;
+    const range = document.createRange();
+    const left = index => {
+      range.setStart(walker.currentNode, at + index);
+      range.setEnd(walker.currentNode, at + index + 1);
+      return range.getBoundingClientRect().left;
+    };
+    if (left(0) > left(name.length - 1)) return walker.currentNode.parentElement.outerHTML;
+  }
+  return found ? null : "not on the page";
+}"""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_file_name_that_begins_with_digits_keeps_its_order_in_arabic(page: Page, live_server, bob, xray, no_xray):
+    name, sender = "013.jpg", access.Person(user=bob)
+    made = [services.diagnose(file=ContentFile(data), name=name, sender=sender) for data in (xray(), no_xray)]
+    log_in(page, live_server, bob)
+    page.set_extra_http_headers({"Accept-Language": "ar"})
+    admin = "/admin/diagnosis/prediction/"
+    for address in (
+        "/",
+        "/history/",
+        admin,
+        *(f"/predictions/{one.pk}/" for one in made),
+        f"{admin}{made[0].pk}/change/",
+    ):
+        page.goto(f"{live_server.url}{address}")
+        assert page.evaluate(IN_DISORDER, name) is None, address
+    page.goto(f"{live_server.url}/")
+    page.set_input_files("#id_file", [{"name": "014.txt", "mimeType": "text/plain", "buffer": b"x"}])
+    assert page.evaluate(IN_DISORDER, "014.txt") is None
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("results", [0, 6])
 def test_the_first_page_is_light_and_nothing_on_it_moves(browser: Browser, live_server, alice, xray, results):
