@@ -5,6 +5,7 @@ import importlib.util
 import io
 import itertools
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -352,7 +353,7 @@ def _lines(text: str, font: str, size: float, width: float) -> list[str]:
     import arabic_reshaper
 
     lines = []
-    for paragraph in arabic_reshaper.reshape(text).splitlines() or [""]:
+    for paragraph in arabic_reshaper.reshape(_with_direction(text)).splitlines() or [""]:
         line = ""
         for word in re.findall(r"\S+\s*|\s+", paragraph):
             if line and _width(line + word.rstrip(), font, size) > width:
@@ -366,6 +367,18 @@ def _lines(text: str, font: str, size: float, width: float) -> list[str]:
             line += word
         lines.append(line)
     return lines
+
+
+_ISOLATES = dict.fromkeys(map(ord, "\u2066\u2067\u2068\u2069"))
+
+
+def _with_direction(text: str) -> str:
+    """`text` as `_as_seen` can order it: python-bidi fails at isolates, which word processors and messengers put around
+    words, and at what this Python's Unicode has not assigned, such as the newest emoji."""
+    return "".join(
+        character if unicodedata.bidirectional(character) else "\N{REPLACEMENT CHARACTER}"
+        for character in text.translate(_ISOLATES)
+    )
 
 
 def _as_seen(line: str, *, from_right: bool = False) -> str:

@@ -145,6 +145,7 @@ def test_a_model_that_nobody_measured_is_said_to_be_so(sent, monkeypatch):
         "שלום <b>&amp; 😀 \ue000 \ud800.jpg".encode("utf-8", "replace").decode(),
         "W" * 251 + ".jpg",
         "e\u0301" * 100,
+        "\u2068013.jpg\u2069 \u2066\u2067 \ufffe \U0010fffd \U0001fae8",  # of which the note keeps all
         "=cmd|' /C calc'!A0.jpg",
     ],
 )
