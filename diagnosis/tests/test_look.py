@@ -8,7 +8,7 @@ from django.core.files.base import ContentFile
 from django.test import Client
 from playwright.sync_api import Browser, Page, expect
 
-from diagnosis import access, report, services
+from diagnosis import access, report, reviews, services
 from diagnosis.tests.test_accessibility import log_in
 
 pytestmark = pytest.mark.django_db
@@ -221,6 +221,22 @@ def test_a_file_name_that_begins_with_digits_keeps_its_order_in_arabic(page: Pag
     page.goto(f"{live_server.url}/")
     page.set_input_files("#id_file", [{"name": "014.txt", "mimeType": "text/plain", "buffer": b"x"}])
     assert page.evaluate(IN_DISORDER, "014.txt") is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_note_with_a_long_address_fits_a_phone(page: Page, live_server, alice, bob, ada, xray):
+    sent = services.diagnose(file=ContentFile(xray()), name="chest.jpg", sender=access.Person(user=alice))
+    note = f"https://pacs.example.org/{'7f3a' * 30}"
+    reviews.record(sent, by=access.Person(user=bob), reading="Normal", note=note)
+    log_in(page, live_server, ada)
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.goto(f"{live_server.url}/predictions/{sent.pk}/")
+    expect(page.get_by_text(note)).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
+    page.goto(f"{live_server.url}/admin/diagnosis/prediction/{sent.pk}/review/")
+    page.locator("[name=show]").click()
+    expect(page.get_by_text(note)).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 360
 
 
 @pytest.mark.django_db(transaction=True)
