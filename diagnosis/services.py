@@ -8,7 +8,6 @@ import itertools
 import logging
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -25,9 +24,6 @@ from diagnosis.inference import serving
 from diagnosis.models import Prediction, Upload
 
 logger = logging.getLogger(__name__)
-
-_BESIDE = ThreadPoolExecutor(thread_name_prefix="beside")
-"""Makes what is kept of a picture while it is decoded and the network looks at it; all let other threads run."""
 
 
 class KeyReused(Exception):
@@ -70,18 +66,17 @@ def diagnose(
     """
     serving.limits().check_bytes(file.size)  # before reading it into memory
     data = file.read()
-    sha256 = _BESIDE.submit(lambda: hashlib.sha256(data).hexdigest())
+    sha256 = hashlib.sha256(data).hexdigest()
     if idempotency_key:
-        request_digest = request_digest or _digest(sha256.result(), operating_point, force)
+        request_digest = request_digest or _digest(sha256, operating_point, force)
     answered = functools.partial(_answered, sender, idempotency_key, number, request_digest)
     if earlier := answered():
         return earlier
 
     picture = serving.read(data)
-    kept = _BESIDE.submit(lambda: (serving.without_metadata(data), serving.thumbnail_jpeg(picture)))
     finding = serving.diagnose(picture, operating_point=operating_point)
     upload = Upload(
-        sha256=sha256.result(),
+        sha256=sha256,
         original_name=_readable(name),
         size=len(data),
         width=picture.width,
@@ -94,10 +89,9 @@ def diagnose(
     )
     prediction = _prediction(upload, finding, force=force)
     heatmap = _heatmap_file(prediction, finding)
-    xray, thumbnail = kept.result()
     files = [
-        (upload.file, f"xray.{serving.FORMATS[picture.format]}", xray),
-        (upload.thumbnail, "thumbnail.jpg", thumbnail),
+        (upload.file, f"xray.{serving.FORMATS[picture.format]}", serving.without_metadata(data)),
+        (upload.thumbnail, "thumbnail.jpg", serving.thumbnail_jpeg(picture)),
         *heatmap,
     ]
     try:
