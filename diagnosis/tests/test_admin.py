@@ -180,6 +180,13 @@ def test_the_log_tells_of_exports_in_the_readers_language(client, ada, predictio
     assert not re.search(r"predictions? as|for training|that is theirs", page)
 
 
+def test_view_on_site_leads_to_the_result_and_a_key_that_is_none_to_no_page(staff, predictions):
+    page = staff.get(f"{LIST}{predictions[0].pk}/change/").content.decode()
+    link = re.search(r"/admin/r/\d+/[^\"]+/", page)[0]
+    assert staff.get(link).url.endswith(predictions[0].get_absolute_url())
+    assert staff.get(link.replace(str(predictions[0].pk), "none")).status_code == 404
+
+
 def test_others_do_not_get_in(client, alice, predictions):
     assert client.get(LIST).status_code == 302
     client.force_login(alice)
