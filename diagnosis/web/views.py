@@ -149,7 +149,7 @@ PLOTS = {
     "confusion_matrix_screening": gettext_lazy("Answers at the operating point screening"),
     "reliability_diagram": gettext_lazy("Stated probability against the share that has pneumonia"),
     "score_histogram": gettext_lazy("Probabilities given to normal and to pneumonia"),
-    "shifts": gettext_lazy("Accuracy when pictures are spoilt"),
+    "shifts": gettext_lazy("Accuracy when pictures are spoiled"),
     "class_distribution": gettext_lazy("Pictures of each class for training, validation and measuring"),
     "training_history": gettext_lazy("Loss of each epoch of training"),
 }
