@@ -272,7 +272,7 @@ def test_the_model_page_tells_use_figures_and_limits(client):
     assert page.status_code == 200
     shown = text(page)
     card = serving.model_card()
-    assert DISCLAIMER in shown.lower()
+    assert shown.lower().count(DISCLAIMER) == 2, "of the model, and below every page"
     assert card.version in shown
     assert card.intended_use in shown
     for at in card.metrics["test"]["operating_points"].values():
