@@ -387,6 +387,26 @@ def test_training_again_takes_up_what_was_done(trained, data, tmp_path, monkeypa
     assert bundle.current(tmp_path) == again != harmed
 
 
+@pytest.mark.parametrize("changed", ["augmentation", "network", "normalisation"])
+def test_training_begins_anew_where_checkpoints_are_of_other_code(trained, data, tmp_path, monkeypatch, changed):
+    import keras
+
+    from ml_model.training import fitting, pipeline
+
+    module = getattr(fitting, changed)
+    other = tmp_path / "other.py"
+    other.write_text(Path(module.__file__).read_text() + "# changed\n")
+    monkeypatch.setattr(module, "__file__", str(other))
+    work = Path(shutil.copytree(trained.work, tmp_path / "work"))
+
+    def fit(*args, **options):
+        raise Interrupted
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    with pytest.raises(Interrupted):
+        pipeline.train(data, pipeline.Settings(**TINY), work=work, root=tmp_path, verbose=0, say=lambda text: None)
+
+
 def test_training_goes_on_after_an_interruption(trained):
     (first,) = trained.before_interruption
     history = bundle.read(trained.folder).training["history"]["pretrained"]
