@@ -148,7 +148,7 @@ class Prediction(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     upload = models.ForeignKey(Upload, models.CASCADE, related_name="predictions", verbose_name=_("upload"))
     status = models.CharField(_("status"), max_length=16, choices=Status, default=Status.OK)
-    label = models.CharField(_("label"), max_length=16, choices=Label, blank=True)
+    label = models.CharField(_("answer"), max_length=16, choices=Label, blank=True)
     probability = models.FloatField(_("probability"), null=True, help_text=_("Of pneumonia, 0 to 1."))
     threshold = models.FloatField(_("threshold"), help_text=_("Pneumonia is answered from this probability upward."))
     uncertain = models.BooleanField(

@@ -216,7 +216,7 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
     def pictures(self, prediction: Prediction) -> str:
         return render_to_string("admin/diagnosis/prediction/pictures.html", {"prediction": prediction})
 
-    @admin.display(description=_("label"), ordering="label")
+    @admin.display(description=_("answer"), ordering="label")
     def answer(self, prediction: Prediction) -> str:
         return str(prediction.get_label_display() or _("not analysed"))
 

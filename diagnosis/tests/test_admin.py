@@ -40,6 +40,8 @@ def test_the_list_shows_thumbnails_and_owners(staff, predictions):
         assert f"/predictions/{prediction.pk}/thumbnail.jpg" in page
     assert "alice" in page
     assert "visitor" in page
+    assert "By answer" in page
+    assert "Label" not in page, "a word of programs"
 
 
 def test_the_list_is_searched_and_filtered(staff, predictions):
