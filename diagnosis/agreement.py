@@ -1,6 +1,5 @@
 """How far the model agrees with reviewers, and reviewers with each other."""
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,19 +15,14 @@ from diagnosis.models import Prediction, Review
 # Whoever has seen the answer tends to agree with it, so a reading that is not blind tells little of the model.
 # Figures are of the blind ones alone wherever nobody asks for all.
 
-Z = 1.959964
-"""Of the normal distribution: 95 % lie within so many deviations."""
-
 
 def share(part: int, whole: int) -> dict[str, float]:
     """`part` of `whole`, which is not 0, as `value`, `low` and `high`, 0..1.
 
     The 95 % interval after Wilson (1927), which holds for small numbers too.
     """
-    p = part / whole
-    centre = (part + Z * Z / 2) / (whole + Z * Z)
-    half = Z / (1 + Z * Z / whole) * math.sqrt(p * (1 - p) / whole + (Z / (2 * whole)) ** 2)
-    return {"value": p, "low": max(centre - half, 0), "high": min(centre + half, 1)}
+    low, high = serving.wilson(part / whole, whole)
+    return {"value": part / whole, "low": low, "high": high}
 
 
 @dataclass(frozen=True)

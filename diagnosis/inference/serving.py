@@ -22,6 +22,7 @@ from diagnosis.inference.bundles import Unavailable
 from ml_model import BundleError, Classifier, Finding, PictureError, bundle, heatmap, images, metadata
 from ml_model.evaluation import drift
 from ml_model.evaluation.drift import Comparison, NoReference
+from ml_model.evaluation.metrics import wilson  # noqa: F401  for diagnosis.agreement
 from ml_model.images import Picture
 
 logger = logging.getLogger(__name__)

@@ -3,9 +3,13 @@
 Throughout: probabilities float (n,) of pneumonia, 0..1; labels (n,), 1 is pneumonia.
 """
 
+import math
+
 import numpy as np
 
 BOOTSTRAP_SAMPLES = 2000
+Z = 1.959964
+"""Of the normal distribution: 95 % lie within so many deviations."""
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
@@ -74,9 +78,9 @@ def even_weights(labels: np.ndarray) -> np.ndarray:
 
 def wilson(share: float, count: int) -> tuple[float, float]:
     """The 95 % interval of a share of `count` independent cases, 0..1 (Wilson 1927)."""
-    square = 1.96**2 / count
-    centre, half = share + square / 2, np.sqrt(square * (share * (1 - share) + square / 4))
-    return float((centre - half) / (1 + square)), float((centre + half) / (1 + square))
+    square = Z**2 / count
+    centre, half = share + square / 2, math.sqrt(square * (share * (1 - share) + square / 4))
+    return max((centre - half) / (1 + square), 0.0), min((centre + half) / (1 + square), 1.0)
 
 
 def measure(
