@@ -124,25 +124,10 @@ def _facts(prediction: Prediction) -> Iterator[tuple[str, str]]:
         if measured := prediction.measured:
             yield _("Sensitivity"), figures.interval(measured["sensitivity"])
             yield _("Specificity"), figures.interval(measured["specificity"])
-            yield _("Measured on"), MEASURED_ON[measured["on"]]()
-        else:
-            yield _("Measured"), _("Nobody has measured how often this model is right at this operating point.")
+        yield _("Measured"), figures.how_measured(prediction.measured)
     if prediction.chest_xray_score is not None:
         yield _("Chest X-ray score"), figures.probability(prediction.chest_xray_score)
     yield _("Identifier"), str(prediction.pk)
-
-
-MEASURED_ON = {
-    "test": lambda: _(
-        # Translators: no format. xgettext:no-python-format
-        "test pictures of the public set, children of 1 to 5 years; in brackets the 95 % interval. "
-        "For other people it may be wrong more often."
-    ),
-    "validation": lambda: _(
-        # Translators: no format. xgettext:no-python-format
-        "validation pictures, which flatter; in brackets the 95 % interval."
-    ),
-}
 
 
 def _time(when: Any) -> str:

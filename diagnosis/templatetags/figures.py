@@ -53,6 +53,23 @@ def interval(figure: dict[str, float]) -> str:
 
 
 @register.filter
+def how_measured(measured: dict[str, Any] | None) -> str:
+    """On which pictures the figures of `serving.measured` were measured, or that they were not."""
+    if measured is None:
+        return _("Nobody has measured how often this model is right at this operating point.")
+    if measured["on"] == "test":
+        return _(
+            # Translators: no format. xgettext:no-python-format
+            "Measured on the test pictures of the public set, children of 1 to 5 years; in brackets the 95 % interval. "
+            "For other people it may be wrong more often."
+        )
+    return _(
+        # Translators: no format. xgettext:no-python-format
+        "Measured on validation pictures, which flatter; in brackets the 95 % interval."
+    )
+
+
+@register.filter
 def points(share: float) -> str:
     """A difference of shares in percentage points, with its sign: `-1.3`."""
     sign = "" if share < 0 else "+"
