@@ -145,7 +145,8 @@ def test_unreliable_answers_count_as_none_and_say_where_they_are(client, alice):
 
 
 @pytest.mark.parametrize(("period", "length"), [("day", 30), ("week", 26), ("month", 24)])
-def test_periods_end_today_and_have_no_gaps(alice, period, length):
+def test_periods_end_today_and_have_no_gaps(client, alice, period, length):
+    assert f"The last {length} {period}s." in text(client.get(f"/dashboard/?by={period}"))
     found = statistics.dashboard(access.Person(user=alice), period)
     days = [day for day, _counts in found.intervals]
     today = timezone.localdate()

@@ -19,9 +19,9 @@ from diagnosis.web import charts
 LINE = 20
 """Pixels from one name above a chart to the next, so that names of near thresholds do not meet."""
 PERIODS = {
-    "day": (gettext_lazy("Days"), gettext_lazy("The last 30 days")),
-    "week": (gettext_lazy("Weeks"), gettext_lazy("The last 26 weeks")),
-    "month": (gettext_lazy("Months"), gettext_lazy("The last 24 months")),
+    "day": (gettext_lazy("Days"), gettext_lazy("The last %(count)d days")),
+    "week": (gettext_lazy("Weeks"), gettext_lazy("The last %(count)d weeks")),
+    "month": (gettext_lazy("Months"), gettext_lazy("The last %(count)d months")),
 }
 
 
@@ -36,7 +36,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "found": found,
         "period": period,
         "periods": [(key, title) for key, (title, _span) in PERIODS.items()],
-        "span": PERIODS[period][1],
+        "span": PERIODS[period][1] % {"count": statistics.PERIODS[period]},
         "no_such_period": "" if asked == period else asked,
         "since": found.intervals[0][0],
     }
