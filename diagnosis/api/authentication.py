@@ -1,10 +1,11 @@
-"""How a program says who it is."""
+"""How a program, or a page's script, says who it is."""
 
 from typing import Any
 
+from drf_spectacular import authentication as schemes
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from knox.auth import TokenAuthentication
-from rest_framework import exceptions
+from rest_framework import authentication, exceptions
 from rest_framework.request import Request
 
 
@@ -37,3 +38,19 @@ class BearerScheme(OpenApiAuthenticationExtension):
 
     def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
         return {"type": "http", "scheme": "bearer"}
+
+
+class SessionAuthentication(authentication.SessionAuthentication):
+    """A browser's session, in which whatever changes something needs the key of the site's forms."""
+
+    def enforce_csrf(self, request: Request) -> None:
+        try:
+            super().enforce_csrf(request)
+        except exceptions.PermissionDenied as error:
+            raise exceptions.PermissionDenied(str(error.detail), code="csrf_failed") from None
+
+
+class SessionScheme(schemes.SessionScheme):
+    """The same, as OpenAPI tells it."""
+
+    target_class = SessionAuthentication  # type: ignore[assignment]

@@ -56,8 +56,8 @@ def test_a_method_that_there_is_not(client, alice, method, address):
 def test_a_session_needs_the_key_of_its_forms(alice, xray):
     client = Client(enforce_csrf_checks=True)
     client.force_login(alice)
-    assert_problem(client.post("/predict", {"file": SimpleUploadedFile("x.jpg", xray())}), 403, "permission_denied")
-    assert_problem(client.post("/api/tokens/", {"name": "x"}, content_type=JSON), 403, "permission_denied")
+    assert_problem(client.post("/predict", {"file": SimpleUploadedFile("x.jpg", xray())}), 403, "csrf_failed")
+    assert_problem(client.post("/api/tokens/", {"name": "x"}, content_type=JSON), 403, "csrf_failed")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ function outcome(request) {
   if (request.status === 429) return { kind: "throttled", seconds: seconds(request) };
   if (body.code === "not_a_chest_xray") return { kind: "rejected", answer: body };
   // What the API says of these two is meant for programs.
-  const loggedOut = request.status === 401 || (request.status === 403 && body.detail?.startsWith("CSRF"));
+  const loggedOut = request.status === 401 || body.code === "csrf_failed";
   return { kind: "failed", status: request.status, detail: body.detail, loggedOut };
 }
 
