@@ -1,4 +1,4 @@
-"""The production server over a folder of its own, to torture, and for the tests that need one."""
+"""The production server over a folder of its own, to torture, to measure, and for the tests that need one."""
 
 import contextlib
 import os
@@ -14,6 +14,14 @@ import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 DISK_MB = 1024
+_ACCOUNT = """
+from django.contrib.auth import get_user_model
+from diagnosis import roles
+from diagnosis.models import ApiToken
+user = get_user_model().objects.create_user("program")
+roles.give(user, "uploader")
+print("token", ApiToken.objects.create(user=user, name="program")[1])
+"""
 
 
 class Site:
@@ -63,6 +71,11 @@ class Site:
         if done.returncode:
             raise RuntimeError(done.stderr)
         return done.stdout
+
+    def account(self) -> str:
+        """Make the database and one account that may upload; returns its token."""
+        self.manage("migrate", "--verbosity", "0")
+        return self.manage("shell", "--command", _ACCOUNT).split("token ")[1].strip()
 
     def start(self, configuration: str = "pneumonia_site/gunicorn.py") -> None:
         """Start the server and return at once."""

@@ -7,7 +7,6 @@ heatmap and rows. wrk posts real forms, each with another picture.
 
 import argparse
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -28,6 +27,7 @@ import limit
 import psutil
 import repository
 import requests
+from production import Site
 
 from ml_model import bundle
 
@@ -134,20 +134,6 @@ def megabytes(process: psutil.Process) -> float:
         return 0.0
 
 
-def new_site(env: dict[str, str]) -> str:
-    """A database with one account; returns its token."""
-    program = (
-        "from django.contrib.auth import get_user_model; from knox.models import get_token_model; "
-        "from diagnosis import roles; user = get_user_model().objects.create_user('bench'); "
-        "roles.give(user, 'uploader'); print('TOKEN', get_token_model().objects.create(user=user)[1])"
-    )
-    manage = [sys.executable, "manage.py"]
-    options = {"cwd": repository.ROOT, "env": os.environ | env, "check": True, "capture_output": True, "text": True}
-    subprocess.run([*manage, "migrate", "--verbosity", "0"], **options)  # nosec B603
-    told = subprocess.run([*manage, "shell", "-c", program], **options)  # nosec B603
-    return told.stdout.split("TOKEN ")[1].strip()
-
-
 def check_stored(var: Path, at_least: int) -> None:
     """Every answer must have its row and its files."""
     with sqlite3.connect(var / "db.sqlite3") as database:
@@ -180,17 +166,14 @@ def main() -> None:
             path = Path(folder, "xray.jpg")
             path.write_bytes(picture)
             for name in ("yardstick", "site"):
-                port = free_port()
-                env = {"TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow"}
-                model = bundle.current() / bundle.KERAS_FILE
-                command = [sys.executable, "benchmarks/yardstick.py", model, port]
-                bearer = ""
                 if name == "site":
-                    env = {"VAR_DIR": f"{folder}/site", "LOG_LEVEL": "WARNING", "PORT": str(port), "HTTPS": "False"}
-                    env["SECRET_KEY"] = secrets.token_urlsafe(50)
-                    env |= dict.fromkeys(["PREDICT_THROTTLE", "API_THROTTLE"], "1000000/min")
-                    bearer = new_site(env)
+                    site = Site(Path(folder), own_disk=False, LOG_LEVEL="WARNING")
+                    port, env, bearer = site.port, site.environment, site.account()
                     command = [sys.executable, "-m", "pneumonia_site"]
+                else:
+                    port, env, bearer = free_port(), {"TF_CPP_MIN_LOG_LEVEL": "2", "KERAS_BACKEND": "tensorflow"}, ""
+                    model = bundle.current() / bundle.KERAS_FILE
+                    command = [sys.executable, "benchmarks/yardstick.py", model, port]
                 with running(command, port, env, picture, bearer) as server:
                     figures[f"{name} start"].append(server.seconds_to_first_answer)
                     load(server.url, 8, 3, path, bearer)  # until every thread is warm
@@ -206,7 +189,7 @@ def main() -> None:
                     figures[f"{name} memory"].append(memory.whole)
                     figures[f"{name} worker"].append(memory.largest or memory.whole)
                 if name == "site":
-                    check_stored(Path(folder, "site"), int(answers))
+                    check_stored(site.var, int(answers))
     tell({name: statistics.median(values) for name, values in figures.items()}, about, what, options)
 
 

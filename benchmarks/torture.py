@@ -39,14 +39,6 @@ from ml_model import phantom  # noqa: E402
 
 CLIENTS = 32
 BACK_WITHIN = 10.0  # seconds
-ACCOUNT = """
-from django.contrib.auth import get_user_model
-from diagnosis import roles
-from diagnosis.models import ApiToken
-user = get_user_model().objects.create_user("torture")
-roles.give(user, "uploader")
-print("token", ApiToken.objects.create(user=user, name="torture")[1])
-"""
 
 
 class Skipped(Exception):
@@ -341,8 +333,7 @@ def run(folder: Path, *, short: bool = False, tell: Callable[[str], None] = prin
     """Do it all in `folder`."""
     site = Site(folder)
     try:
-        token = site.manage("migrate", "--verbosity", "0") or site.manage("shell", "--command", ACCOUNT)
-        load = Load(site, token.split("token ")[1].strip())
+        load = Load(site, site.account())
         site.start()
         causes = [load.cause]
         load.start()
