@@ -60,6 +60,11 @@ class AccountAdmin(UserAdmin):
             return False
         return super().has_change_permission(request, obj)
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[list, dict[str, int], set[str], list]:
+        """An account with pictures or readings stays because of them, and not since nobody may delete a reading."""
+        listed, counts, lacking, protected = super().get_deleted_objects(objs, request)
+        return listed, counts, set() if protected else lacking, protected
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups")
 

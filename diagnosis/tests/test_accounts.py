@@ -418,6 +418,21 @@ def test_an_administrator_gives_roles_and_makes_nobody_a_superuser(client, ada, 
     assert client.post(f"/admin/auth/user/{admin_user.pk}/password/", {"password1": "x"}).status_code == 403
 
 
+def test_an_account_with_pictures_or_readings_stays_and_the_page_says_what_to_do_instead(
+    client, admin_client, alice, bob, charlie, xray
+):
+    client.force_login(alice)
+    Review.objects.create(prediction=send(client, xray()), reviewer=bob, reading="Normal")
+    for account, stays in ((alice, True), (bob, True), (charlie, False)):
+        address = f"/admin/auth/user/{account.pk}/delete/"
+        chosen = {"action": "delete_selected", "_selected_action": [account.pk]}
+        for page in (admin_client.get(address), admin_client.post("/admin/auth/user/", chosen)):
+            assert ("Take the tick from “Active” on its page instead" in text(page)) == stays
+            assert ("Are you sure" in text(page)) != stays
+        admin_client.post(address, {"post": "yes"})
+        assert get_user_model().objects.filter(pk=account.pk).exists() == stays
+
+
 def test_the_account_of_make_admin_gets_in_everywhere(admin_client, client, alice, xray):
     client.force_login(alice)
     prediction = send(client, xray())
