@@ -30,14 +30,16 @@ CARD_FORMAT = 2
 NORMAL, PNEUMONIA = LABELS = ("Normal", "Pneumonia")
 """In label order: the network's probability is that of the second."""
 
-MEND = (
-    "Restore it with `git checkout -- ml_model/trained`, "
-    "or train a new one with `python manage.py train_model DATA_DIR`."
-)
-
 
 class BundleError(Exception):
     """A bundle that cannot be served. `str()` says what is wrong and which command mends it."""
+
+
+def mend(folder: Path) -> str:
+    """What mends a bundle in `folder` that cannot be served, as a sentence."""
+    in_repository = folder.resolve().is_relative_to(TRAINED.resolve())
+    source = "with `git checkout -- ml_model/trained`" if in_repository else "from where it was made"
+    return f"Restore it {source}, or train a new one with `python manage.py train_model DATA_DIR`."
 
 
 @dataclass(frozen=True)
@@ -179,7 +181,7 @@ def current(root: Path = TRAINED) -> Path:
     except (OSError, UnicodeDecodeError):
         name = ""
     if not name:
-        raise BundleError(f"There is no trained model: {pointer} is missing or names none. {MEND}")
+        raise BundleError(f"There is no trained model: {pointer} is missing or names none. {mend(root)}")
     return root / name
 
 
@@ -188,16 +190,20 @@ def read(folder: Path, *, verify: tuple[str, ...] = (SERVING_FILE,)) -> ModelCar
     try:
         card = parse_card((folder / CARD_FILE).read_text())
     except (OSError, UnicodeDecodeError):
-        raise BundleError(f"The model bundle {folder} is missing or has no readable {CARD_FILE}. {MEND}") from None
+        raise BundleError(
+            f"The model bundle {folder} is missing or has no readable {CARD_FILE}. {mend(folder)}"
+        ) from None
     except ValueError as error:
-        raise BundleError(f"The {CARD_FILE} in {folder} is damaged: {error}. {MEND}") from error
+        raise BundleError(f"The {CARD_FILE} in {folder} is damaged: {error}. {mend(folder)}") from error
     for name in verify:
         try:
             found = sha256(folder / name)
         except OSError:
-            raise BundleError(f"The model bundle {folder} lacks {name}. {MEND}") from None
+            raise BundleError(f"The model bundle {folder} lacks {name}. {mend(folder)}") from None
         if found != card.files[name]:
-            raise BundleError(f"{name} in {folder} is not the file that was trained (its SHA-256 differs). {MEND}")
+            raise BundleError(
+                f"{name} in {folder} is not the file that was trained (its SHA-256 differs). {mend(folder)}"
+            )
     return card
 
 

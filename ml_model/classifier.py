@@ -81,12 +81,12 @@ class Classifier:
                 shape = tuple(interpreter.get_input_details()[0]["shape"])
         except Exception as error:
             raise bundle.BundleError(
-                f"{bundle.SERVING_FILE} in {folder} does not load: {error}. {bundle.MEND}"
+                f"{bundle.SERVING_FILE} in {folder} does not load: {error}. {bundle.mend(folder)}"
             ) from error
         size = self.card.input_size
         if shape != (1, size, size, 1):
             raise bundle.BundleError(
-                f"{bundle.SERVING_FILE} in {folder} takes {shape}, the card says {size}. {bundle.MEND}"
+                f"{bundle.SERVING_FILE} in {folder} takes {shape}, the card says {size}. {bundle.mend(folder)}"
             )
         for golden in self.card.golden:
             picture = phantom.draw(opacity=golden.opacity, seed=golden.seed, blur=golden.blur)
@@ -94,7 +94,7 @@ class Classifier:
             if not _same(answer, golden.probability):
                 raise bundle.BundleError(
                     f"The model in {folder} answers {answer:.5f} to a golden picture instead of "
-                    f"{golden.probability:.5f}. {bundle.MEND}"
+                    f"{golden.probability:.5f}. {bundle.mend(folder)}"
                 )
 
     @property

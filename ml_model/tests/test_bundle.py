@@ -178,8 +178,11 @@ def test_golden_pictures_lie_on_both_sides_of_the_threshold(version):
         give_another_golden_answer_near_zero,
     ],
 )
-def test_a_harmed_bundle_is_refused_with_the_command_that_mends_it(copied, harm):
+def test_a_harmed_bundle_is_refused_with_what_mends_it(copied, harm, monkeypatch):
     harm(copied)
+    with pytest.raises(bundle.BundleError, match=r"from where it was made, .* train_model DATA_DIR"):
+        Classifier(copied)
+    monkeypatch.setattr(bundle, "TRAINED", copied.parent)
     with pytest.raises(bundle.BundleError, match=r"git checkout .* train_model DATA_DIR"):
         Classifier(copied)
 
