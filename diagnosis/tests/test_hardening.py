@@ -10,6 +10,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import CommandError, call_command
 
 from diagnosis.api.throttles import CallerThrottle
 
@@ -91,6 +92,13 @@ def test_whoever_collects_style_sheets_anybody_may_serve_them(tmp_path):
     modes = {path.relative_to(static): path.stat().st_mode & 0o777 for path in static.rglob("*")}
     assert any(path.suffix == ".gz" for path in modes)
     assert {path: mode for path, mode in modes.items() if mode not in (0o644, 0o755)} == {}
+
+
+def test_where_style_sheets_cannot_be_written_is_told_in_a_sentence(settings, tmp_path):
+    (tmp_path / "closed").touch()
+    settings.STATIC_ROOT = str(tmp_path / "closed" / "static")
+    with pytest.raises(CommandError, match=r"closed/static.*: Not a directory\.$"):
+        call_command("collectstatic", interactive=False, verbosity=0)
 
 
 @pytest.mark.django_db
