@@ -1,6 +1,7 @@
 """`backup` and `restore`: one file that holds all, and the way back."""
 
 import json
+import shutil
 import sqlite3
 import zipfile
 from pathlib import Path
@@ -16,6 +17,15 @@ from diagnosis import backup, services
 from diagnosis.models import AuditEvent, Prediction, Review, Upload
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays(settings):
+    """A restore puts aside what was there beside the tests' database, which lies in no folder of the test's own."""
+    there = set(settings.VAR_DIR.glob(".before-*"))
+    yield
+    for folder in {*settings.VAR_DIR.glob(".before-*")} - there:
+        shutil.rmtree(folder)
 
 
 @pytest.fixture
