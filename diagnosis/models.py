@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from knox.models import AbstractAuthToken
 
+from diagnosis.append_only import AppendOnly
 from diagnosis.inference import serving
 
 
@@ -285,32 +286,6 @@ class Prediction(models.Model):
         else:
             share, words = (self.threshold - self.probability) / self.threshold, BELOW
         return str(words[0] if share < 0.25 else words[1] if share < 0.75 else words[2])
-
-
-class AppendOnly(models.Model):
-    """Rows that are written once: a row can be neither changed nor deleted, alone or in numbers."""
-
-    class QuerySet(models.QuerySet):
-        def update(self, **values: Any) -> int:
-            raise TypeError(f"{self.model.__name__} is append-only.")
-
-        def delete(self) -> tuple[int, dict[str, int]]:
-            raise TypeError(f"{self.model.__name__} is append-only.")
-
-        update.alters_data = delete.alters_data = True  # type: ignore[attr-defined]
-
-    objects = models.Manager.from_queryset(QuerySet)()
-
-    class Meta:
-        abstract = True
-
-    def save(self, *args: Any, **options: Any) -> None:
-        if not self._state.adding:
-            raise TypeError(f"{type(self).__name__} is append-only.")
-        super().save(*args, **options)
-
-    def delete(self, *args: Any, **options: Any) -> tuple[int, dict[str, int]]:
-        raise TypeError(f"{type(self).__name__} is append-only.")
 
 
 class AuditEvent(AppendOnly):
