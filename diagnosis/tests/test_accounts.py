@@ -1,13 +1,10 @@
-"""Accounts at the door: signing up, logging in, passwords, tokens, and what belongs to a person."""
+"""Accounts at the door: signing up, logging in, passwords, tokens, and administrators."""
 
 import datetime
-import io
 import json
 import re
 import threading
-import zipfile
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from django.contrib.auth import get_user_model
@@ -17,7 +14,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
-from diagnosis.models import ApiToken, AuditEvent, Prediction, Review, Upload
+from diagnosis.models import ApiToken, Prediction, Review, Upload
 from diagnosis.web.accounts import LetterForm
 
 pytestmark = pytest.mark.django_db
@@ -324,79 +321,6 @@ def test_name_and_password_are_no_way_into_the_api(alice):
     response = Client(headers={"authorization": "Basic YWxpY2U6c2VjcmV0"}).get("/api/predictions/")
     assert response.status_code == 401
     assert "Bearer" in response.json()["detail"]
-
-
-# --- A person's own data ---------------------------------------------------------------------
-
-
-def test_all_that_is_mine_is_in_the_download_and_nothing_else(client, alice, charlie, xray, no_xray):
-    other = Client()
-    other.force_login(charlie)
-    send(other, xray(seed=9))
-    client.force_login(alice)
-    made = send(client, xray(), "../chest ü.jpg")
-    client.post("/predict", {"file": SimpleUploadedFile("board.png", no_xray)})
-    response = client.get("/accounts/download")
-    assert response["Content-Disposition"] == 'attachment; filename="pneumonia-site.zip"'
-    with zipfile.ZipFile(io.BytesIO(b"".join(response.streaming_content))) as archive:
-        names = set(archive.namelist())
-        told = json.loads(archive.read("predictions.json"))
-        assert archive.read(told[0]["picture"]) == made.upload.file.open().read()
-        assert archive.read(told[0]["heatmap"]) == made.heatmap.open().read()
-    assert [row["file_name"] for row in told] == ["chest ü.jpg", "board.png"]
-    assert [row["status"] for row in told] == ["ok", "rejected"]
-    assert names == {
-        "predictions.json",
-        "readings.json",
-        *(row[what] for row in told for what in ("picture", "heatmap") if what in row),
-    }
-    assert AuditEvent.objects.filter(actor="alice", action="exported").count() == 1
-
-
-def test_who_only_reads_takes_the_readings_along(client, alice, bob, xray):
-    client.force_login(alice)
-    made = send(client, xray())
-    Review.objects.create(prediction=made, reviewer=bob, reading=Review.Reading.NORMAL, note="Clear lungs.")
-    client.force_login(bob)
-    page = client.get("/accounts/").content.decode()
-    assert 'href="/accounts/download"' in page
-    assert 'href="/accounts/delete"' not in page, "there is nothing of bob's to delete"
-    with zipfile.ZipFile(io.BytesIO(b"".join(client.get("/accounts/download").streaming_content))) as archive:
-        assert json.loads(archive.read("predictions.json")) == []
-        (told,) = json.loads(archive.read("readings.json"))
-    assert (told["prediction"], told["reading"], told["note"]) == (str(made.pk), "Normal", "Clear lungs.")
-
-
-def test_a_picture_that_storage_lost_keeps_nobody_from_the_rest(client, alice, xray):
-    client.force_login(alice)
-    send(client, xray()).upload.file.delete(save=False)
-    kept = send(client, xray(seed=1))
-    with zipfile.ZipFile(io.BytesIO(b"".join(client.get("/accounts/download").streaming_content))) as archive:
-        told = json.loads(archive.read("predictions.json"))
-        assert archive.read(told[1]["picture"]) == kept.upload.file.open().read()
-    assert [row["picture"] is None for row in told] == [True, False]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_all_that_is_mine_is_deleted_after_the_password(client, alice, bob, charlie, xray, settings):
-    other = Client()
-    other.force_login(charlie)
-    theirs = send(other, xray(seed=9))
-    client.force_login(alice)
-    mine = send(client, xray())
-    Review.objects.create(prediction=mine, reviewer=bob, reading=Review.Reading.NORMAL)
-    refused = client.post("/accounts/delete", {"password": "wrong"})
-    assert refused.status_code == 400
-    assert "Nothing was deleted" in text(refused)
-    assert Upload.objects.count() == 2
-    done = client.post("/accounts/delete", {"password": "secret of alice"}, follow=True)
-    assert "1 picture and all that came of it are deleted" in text(done)
-    assert [upload.owner for upload in Upload.objects.all()] == [charlie]
-    assert not Review.objects.exists()
-    left = {path.parent.name for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file()}
-    assert left == {str(theirs.pk), str(theirs.upload_id)}
-    assert set(AuditEvent.objects.filter(prediction=mine.pk).values_list("action", flat=True)) == {"made", "deleted"}
-    assert log_in(Client(), "alice", "secret of alice").status_code == 302
 
 
 # --- Administrators --------------------------------------------------------------------------

@@ -278,41 +278,6 @@ def test_every_multiple_of_32_can_be_exported(size):
     assert network.student(160).get_layer("enlarge_picture").output.shape[1] == 128
 
 
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        ({"size": 100}, "--size must be a multiple of 32"),
-        ({"size": 0}, "--size must be a multiple of 32"),
-        ({"epochs": 0}, "--epochs must be at least 1"),
-        ({"small_epochs": -1}, "--small-epochs"),
-        ({"batch_size": 0}, "--batch-size"),
-        ({"learning_rate": -1.0}, "--learning-rate"),
-        ({"learning_rate": float("nan")}, "--learning-rate"),
-        ({"validation_share": 1.0}, "--validation-share"),
-        ({"frozen_blocks": -1}, "--frozen-blocks"),
-        ({"frozen_blocks": 99}, "--frozen-blocks"),
-        ({"seed": -1}, "--seed"),
-    ],
-)
-def test_settings_without_sense_are_refused_before_training(options, told):
-    from ml_model.training import pipeline
-
-    with pytest.raises(ValueError, match=told):
-        pipeline.Settings(**options)
-
-
-def test_a_row_that_a_full_disk_cut_off_is_taken_out(tmp_path):
-    from ml_model.training import fitting
-
-    log = tmp_path / "epochs.csv"
-    log.write_text("epoch,val_loss\n0,0.5\n1,0.4\n1,0.3\n2,0.")
-    expected = [{"epoch": 0.0, "val_loss": 0.5}, {"epoch": 1.0, "val_loss": 0.3}]
-    assert fitting.read_history(log) == expected
-    with log.open("a") as file:
-        file.write("2,0.2\n")
-    assert fitting.read_history(log) == [*expected, {"epoch": 2.0, "val_loss": 0.2}]
-
-
 def test_all_pictures_of_a_patient_fit_the_gate_or_none():
     from ml_model.training import gate
 
@@ -412,32 +377,3 @@ def test_training_goes_on_after_an_interruption(trained):
     history = bundle.read(trained.folder).training["history"]["pretrained"]
     assert [row["epoch"] for row in history] == [0, 1]
     assert history[0] == first
-
-
-def test_pretrained_weights_reach_every_layer():
-    """ImageNet statistics in the network's normalisations match what its convolutions give on a picture-like input."""
-    from ml_model import network
-    from ml_model.training import imagenet
-
-    model = network.build(64)
-    before = {layer.name: [w.copy() for w in layer.get_weights()] for layer in model.layers}
-    imagenet.load_into(model)
-    for layer in model.layers:
-        if layer.get_weights() and layer.name != network.HEAD and not layer.name.startswith("small"):
-            changed = [not np.array_equal(a, b) for a, b in zip(before[layer.name], layer.get_weights(), strict=True)]
-            assert all(changed), layer.name
-
-
-def test_a_checkpoint_with_code_in_it_is_refused(tmp_path):
-    import pickle
-
-    from ml_model.training import imagenet
-
-    class Harmful:
-        def __reduce__(self):
-            return print, ("harm",)
-
-    path = tmp_path / "harm.pth"
-    path.write_bytes(pickle.dumps(Harmful()))
-    with pytest.raises(pickle.UnpicklingError, match="does not belong"):
-        imagenet.read_checkpoint(path)
