@@ -153,3 +153,13 @@ def browser_type_launch_args(browser_type_launch_args: dict) -> dict:
             flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
             return {**browser_type_launch_args, "executable_path": found, "args": flags}
     pytest.skip("needs Chromium: apt-get install chromium")
+
+
+@pytest.fixture
+def quiet_page(page):
+    """A page whose console must stay free of errors."""
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    assert errors == []
