@@ -1,4 +1,4 @@
-"""Files under names that Django itself stumbles over, on a page and in the API."""
+"""Forms that Django itself stumbles over, on a page and in the API: names of files, and what is cut off."""
 
 import pytest
 
@@ -35,3 +35,21 @@ def test_a_name_that_is_not_utf8_may_stand_where_a_portion_of_the_body_ends(clie
     assert [answer["file_name"] for answer in response.json()["results"]] == ["first.jpg", "Müller.jpg"]
     sent = Upload.objects.order_by("created").values_list("size", flat=True)
     assert list(sent) == [len(xray()) + padding, len(xray(seed=1))]
+
+
+@pytest.mark.parametrize("lost", [4, 5, 500], ids=["the end alone", "the last boundary", "a part of the last file"])
+def test_of_a_form_that_was_cut_off_nothing_is_answered(client, xray, lost):
+    body = form((b"first.jpg", xray()), (b"last.jpg", xray(seed=1)))[:-lost]
+    for address in ("/api/predictions/", "/predict", "/"):
+        response = client.post(address, body, content_type="multipart/form-data; boundary=x")
+        assert response.status_code == 400
+        if address != "/":
+            assert response.json()["code"] == "parse_error"
+            assert "cut off" in response.json()["detail"]
+    assert not Upload.objects.exists()
+
+
+@pytest.mark.parametrize("tail", [b"", b"\r\n", b"what follows the end\r\n\r\nis no part" * 100])
+def test_the_end_of_a_form_may_be_followed_by_anything_or_nothing(client, xray, tail):
+    body = form((b"xray.jpg", xray())).removesuffix(b"\r\n") + tail
+    assert client.post("/predict", body, content_type="multipart/form-data; boundary=x").status_code == 200
