@@ -131,6 +131,10 @@ class PredictionViewSet(
         return Response({"results": answers}, headers=headers)
 
     def _files(self, request: Request) -> list[UploadedFile]:
+        if any(request.POST.getlist("file")):  # an empty one is a browser's, where nothing was chosen
+            raise problems.NoFile(
+                "`file` came as text, without a name of a file: curl sends one by `-F file=@xray.jpg`."
+            )
         files = [file for file in request.FILES.getlist("file") if isinstance(file, UploadedFile)]
         if not files:
             raise problems.NoFile

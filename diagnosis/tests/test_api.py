@@ -63,15 +63,26 @@ def test_every_format_is_answered(client, xray, file_format):
         ({"picture": "x"}, None),
         (b"\xff\xd8raw", "image/jpeg"),
         (b"{}", "application/json"),
+        (b"", ""),
     ],
 )
 def test_without_a_file_the_answer_says_how_to_send_one(client, sent, content_type):
-    response = client.post("/predict", sent, **({"content_type": content_type} if content_type else {}))
+    response = client.post("/predict", sent, **({} if content_type is None else {"content_type": content_type}))
     if content_type:
         assert_problem(response, 415, "unsupported_media_type")
     else:
         assert_problem(response, 400, "no_file")
     assert "`file`" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/predict", "/api/predictions/"])
+def test_a_file_that_came_as_text_is_not_passed_over(client, xray, path):
+    for sent in ("scan.jpg", [SimpleUploadedFile("xray.jpg", xray()), "scan.jpg"]):
+        response = client.post(path, {"file": sent})
+        assert_problem(response, 400, "no_file")
+        assert "`-F file=@xray.jpg`" in response.json()["detail"]
+    nothing_chosen = client.post(path, {"file": [SimpleUploadedFile("xray.jpg", xray()), ""]})
+    assert nothing_chosen.status_code == 200
 
 
 def test_a_broken_form_is_a_clear_error(client):
