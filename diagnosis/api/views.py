@@ -13,7 +13,7 @@ from drf_spectacular.views import SpectacularAPIView
 from knox.models import get_token_model
 from rest_framework import exceptions, mixins, permissions, status, viewsets
 from rest_framework.decorators import action
-from rest_framework.parsers import JSONParser, MultiPartParser
+from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -227,7 +227,6 @@ class MayReview(permissions.BasePermission):
 class ReviewViewSet(KnownParameters, mixins.ListModelMixin, mixins.CreateModelMixin, viewsets.GenericViewSet[Review]):
     serializer_class = ReviewSerializer
     permission_classes = [MayReview]
-    parser_classes = [JSONParser]
     queryset = Review.objects.none()
     filter_backends = [KnownFiltersBackend, Ordering]
     filterset_class = ReviewFilter

@@ -70,9 +70,10 @@ def test_a_session_needs_the_key_of_its_forms(alice, xray):
         (b'{"name": {"a": 1}}', "invalid"),
     ],
 )
-def test_json_that_is_none_or_another(client, alice, body, code):
-    client.force_login(alice)
-    assert_problem(client.post("/api/tokens/", body, content_type=JSON), 400, code)
+@pytest.mark.parametrize("address", ["/api/tokens/", "/api/reviews/"])
+def test_json_that_is_none_or_another(client, bob, address, body, code):
+    client.force_login(bob)
+    assert_problem(client.post(address, body, content_type=JSON), 400, code)
 
 
 @pytest.mark.parametrize(
