@@ -122,7 +122,10 @@ class Search(filters.SearchFilter):
     most_words = 20
 
     def get_search_terms(self, request: Request) -> list[str]:
-        terms = super().get_search_terms(request)
+        try:
+            terms = super().get_search_terms(request)
+        except exceptions.ValidationError as error:  # a null character, say
+            raise exceptions.ValidationError({self.search_param: error.detail}) from None
         if len(terms) > self.most_words:
             raise exceptions.ValidationError(
                 {self.search_param: f"Search for at most {self.most_words} words at once."}

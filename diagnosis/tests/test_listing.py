@@ -124,6 +124,7 @@ def test_filters_and_search(caller, alice):
         ("ordering=created,probability", "ordering"),
         ("lable=Normal", "lable"),
         ("model_version=%00", "model_version"),
+        ("search=%00", "search"),
     ],
 )
 def test_a_value_that_means_nothing_is_400_and_named(caller, query, named):

@@ -159,6 +159,13 @@ def test_a_field_of_json_that_there_is_not_is_named(client, alice):
     assert response.json()["detail"] == "`day`: There is no such field. Choose from days, name."
 
 
+def test_a_field_of_json_that_comes_twice_is_named(client, bob):
+    client.force_login(bob)
+    response = client.post("/api/reviews/", '{"reading": "Normal", "reading": "Pneumonia"}', content_type=JSON)
+    assert_problem(response, 400, "invalid")
+    assert response.json()["detail"] == "`reading`: This came more than once."
+
+
 def test_several_files_may_be_as_large_together_as_each_may_be(client, settings):
     settings.MAX_UPLOAD_MB, settings.MAX_FILES_PER_REQUEST = 1, 5
     options = {"content_type": "multipart/form-data; boundary=x"}
