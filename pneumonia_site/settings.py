@@ -307,6 +307,8 @@ LOGGING = {
         # Requests are told by diagnosis.middleware, in one line each and without their address.
         "django.request": {"level": "ERROR"},
         "django.server": {"handlers": ["nowhere"], "propagate": False},
+        # gunicorn warns of each HEAD that its answer, made as for GET, has a body, and drops that as it should.
+        "gunicorn.http.wsgi": {"level": "ERROR"},
     },
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
 }

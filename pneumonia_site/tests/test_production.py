@@ -98,6 +98,14 @@ def test_a_bare_start_says_what_is_not_set(site):
     assert requests.get(site.address, headers={"Host": "xray.example.org"}, timeout=30).status_code == 400
 
 
+@pytest.mark.parametrize("address", ["/healthz", "/model/", "/api/models/"])
+def test_whoever_asks_for_the_head_alone_gets_it_and_no_warning_is_logged(site, address):
+    said = len(site.log.read_text())
+    answer = requests.head(f"{site.address}{address}", timeout=30)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert "WARNING" not in site.log.read_text()[said:]
+
+
 def test_nobody_else_of_the_machine_reads_the_database(site):
     def modes() -> set[int]:
         return {path.stat().st_mode & 0o777 for path in site.var.glob("db.sqlite3*")}
