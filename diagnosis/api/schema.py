@@ -20,6 +20,9 @@ class Problem(serializers.Serializer):
     code = serializers.CharField()
     detail = serializers.CharField()
     request_id = serializers.CharField()
+    id = serializers.UUIDField(required=False, help_text="Of `not_a_chest_xray`: the prediction that keeps it.")
+    url = serializers.CharField(required=False, help_text="Of `not_a_chest_xray`: its page.")
+    chest_xray_score = serializers.FloatField(required=False, help_text="Of `not_a_chest_xray`.")
 
 
 class Schema(AutoSchema):

@@ -30,6 +30,14 @@ def test_the_description_is_served_as_openapi_3_1(client):
     assert client.get("/api/schema/?format=json").json()["openapi"] == served["openapi"]
 
 
+@pytest.mark.django_db
+def test_all_that_a_refusal_tells_is_described(client, no_xray):
+    body = client.post("/predict", {"file": SimpleUploadedFile("x.jpg", no_xray)}).json()
+    assert body["code"] == "not_a_chest_xray"
+    described = yaml.safe_load(SNAPSHOT.read_text())["components"]["schemas"]["Problem"]["properties"]
+    assert set(body) == set(described)
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("caller", ["visitor", "token"])
 def test_schemathesis_finds_nothing(live_server, client, settings, bob, xray, monkeypatch, tmp_path, caller):
