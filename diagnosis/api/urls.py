@@ -1,11 +1,20 @@
 """Addresses of the API. `/predict` takes both endings: a redirect would lose the posted file."""
 
-from django.urls import include, path, re_path
+from django.urls import converters, include, path, re_path, register_converter
 from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.routers import SimpleRouter
 
 from diagnosis.api import problems
 from diagnosis.api.views import ModelsView, PredictionViewSet, ReviewViewSet, SchemaView, StatisticsView, TokenViewSet
+
+
+class Key(converters.UUIDConverter):
+    """A UUID, in letters of either case: some programs and databases write them large."""
+
+    regex = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+
+
+register_converter(Key, "key")
 
 app_name = "api"
 router = SimpleRouter(use_regex_path=False)

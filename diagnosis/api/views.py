@@ -75,7 +75,7 @@ class PredictionViewSet(
     permission_classes = [MayUpload]
     parser_classes = [MultiPartParser]
     queryset = Prediction.objects.none()
-    lookup_value_converter = "uuid"
+    lookup_value_converter = "key"  # see urls.py
     filter_backends = [KnownFiltersBackend, Search, Ordering]
     filterset_class = PredictionFilter
     search_fields = ["upload__original_name", "upload__sha256"]
@@ -84,6 +84,11 @@ class PredictionViewSet(
 
     def get_throttles(self) -> list:
         return [PredictThrottle() if self.request.method == "POST" else CallerThrottle()]
+
+    def get_serializer_class(self) -> type[BaseSerializer]:
+        if self.action == "metadata":  # what OPTIONS tells of the fields of a POST
+            return OneFile if self.action_map.get("post") == "predict" else ManyFiles
+        return super().get_serializer_class()
 
     def get_queryset(self) -> QuerySet[Prediction]:
         return access.visible_to(access.person_of(self.request))

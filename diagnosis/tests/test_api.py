@@ -85,6 +85,19 @@ def test_a_file_that_came_as_text_is_not_passed_over(client, xray, path):
     assert nothing_chosen.status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/predict", "/api/predictions/"])
+def test_options_tells_what_is_sent(client, path):
+    assert set(client.options(path).json()["actions"]["POST"]) == {"file", "operating_point", "force"}
+
+
+def test_an_id_may_be_written_in_large_letters(client, xray):
+    key = post(client, xray()).json()["id"]
+    address = f"/api/predictions/{key.upper()}/"
+    assert client.get(address).json()["id"] == key
+    assert client.get(f"{address}heatmap/").status_code == 200
+    assert client.delete(address).status_code == 204
+
+
 def test_a_broken_form_is_a_clear_error(client):
     response = client.post("/predict", b"--x\r\nnonsense", content_type="multipart/form-data; boundary=x")
     assert response.status_code == 400
