@@ -182,6 +182,7 @@ class PredictionViewSet(
     def perform_destroy(self, instance: Prediction) -> None:
         person = access.person_of(self.request)
         if not access.deletable_by(person).filter(pk=instance.upload_id).exists():
+            self.get_object()  # 404 where another request was quicker
             self.permission_denied(self.request, "You may see this prediction, and not delete it.")
         services.delete([instance.upload], by=person)
 

@@ -7,7 +7,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from diagnosis import services
+from diagnosis import access, services
 from diagnosis.models import Upload
 
 pytestmark = pytest.mark.django_db
@@ -239,6 +239,18 @@ def test_pictures_are_served_as_what_they_are_and_nothing_else(client, xray):
         again = client.get(address, headers={"if-none-match": response["ETag"]})
         assert (again.status_code, again.content) == (304, b"")
         assert client.head(address)["ETag"] == response["ETag"]
+
+
+def test_what_another_request_deletes_at_the_same_time_is_not_found(client, xray, monkeypatch):
+    key = client.post("/predict", {"file": SimpleUploadedFile("x.jpg", xray())}).json()["id"]
+    deletable_by = access.deletable_by
+
+    def quicker(person):
+        Upload.objects.all().delete()
+        return deletable_by(person)
+
+    monkeypatch.setattr("diagnosis.access.deletable_by", quicker)
+    assert_problem(client.delete(f"/api/predictions/{key}/"), 404, "not_found")
 
 
 def test_what_cannot_be_analysed_again_since_its_file_is_gone_is_not_found(client, no_xray, settings):
