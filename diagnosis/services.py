@@ -94,13 +94,14 @@ def diagnose(
         (upload.thumbnail, "thumbnail.jpg", serving.thumbnail_jpeg(picture)),
         *heatmap,
     ]
+    store = functools.partial(_store, files, [upload, prediction], by=sender, check=answered)
     try:
-        _store(files, [upload, prediction], by=sender, check=answered)
+        store()
     except IntegrityError:
         # A request under the same key was quicker; the database keeps one of them.
         if earlier := answered():
             return earlier
-        raise
+        store()  # what that one kept is deleted already
     return prediction
 
 

@@ -9,6 +9,7 @@ import requests
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from diagnosis import services
 from diagnosis.inference import serving
 from diagnosis.models import ApiToken, Upload
 from diagnosis.tests.test_problems import assert_problem
@@ -79,6 +80,32 @@ def test_another_request_under_a_key_that_comes_at_the_same_time_is_refused_and_
     kept = Upload.objects.get()
     stored = {str(path) for path in Path(settings.MEDIA_ROOT, "uploads").rglob("*.*")}
     assert stored == {kept.file.path, kept.thumbnail.path}
+
+
+def test_a_key_is_free_where_what_was_quicker_is_deleted_at_the_same_time(client, alice, xray, monkeypatch):
+    client.force_login(alice)
+    store = services._store
+
+    def post():
+        data = {"file": SimpleUploadedFile("x.jpg", xray())}
+        return client.post("/predict", data, headers={"Idempotency-Key": "once"})
+
+    others = [post]
+
+    def store_after_another(*args, **options):
+        if not others:
+            return store(*args, **options)
+        assert others.pop()().status_code == 200
+        try:
+            return store(*args, **options)
+        finally:
+            services.delete(Upload.objects.all(), by="another")
+
+    monkeypatch.setattr("diagnosis.services._store", store_after_another)
+    answer = post()
+    assert answer.status_code == 200
+    assert str(Upload.objects.get().predictions.get().pk) == answer.json()["id"]
+    assert client.get(f"/api/predictions/{answer.json()['id']}/heatmap/").status_code == 200
 
 
 @pytest.mark.django_db(transaction=True)
