@@ -101,6 +101,7 @@ class PredictionViewSet(
         parameters=[IDEMPOTENCY_KEY],
     )
     def predict(self, request: Request) -> Response:
+        self._check_account(request)
         files = self._files(request)
         if len(files) > 1:
             raise exceptions.ValidationError({"file": "One picture at a time here; POST several to /api/predictions/."})
@@ -134,6 +135,13 @@ class PredictionViewSet(
                 headers |= problems.retry_after(error)
             answers.append(answer)
         return Response({"results": answers}, headers=headers)
+
+    def _check_account(self, request: Request) -> None:
+        """A page that sends many pictures names the account that it was made for: logged out meanwhile, or as another
+        person, they would become a visitor's or that person's."""
+        account = request.headers.get("X-Account")
+        if account and account != str(request.user.pk):
+            raise exceptions.NotAuthenticated
 
     def _files(self, request: Request) -> list[UploadedFile]:
         if any(request.POST.getlist("file")):  # an empty one is a browser's, where nothing was chosen

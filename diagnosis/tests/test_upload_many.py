@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from django.test import Client
 from playwright.sync_api import Locator, Page, Route, expect
 
 from diagnosis import services
@@ -309,6 +310,28 @@ def test_whoever_is_logged_out_meanwhile_is_told_so_and_goes_on(
     page.get_by_role("button", name="Try again what failed").click()
     expect(page.get_by_role("link", name="Open the result")).to_have_count(2)
     assert Upload.objects.filter(owner=alice).count() == 2
+
+
+@pytest.mark.parametrize("meanwhile", ["nobody", "charlie"])
+def test_what_somebody_chose_goes_to_nobody_else(page: Page, live_server, pictures, alice, charlie, meanwhile):
+    """Whoever is logged out meanwhile is a visitor, and two of their pictures at once would belong to two."""
+    log_in(page, live_server)
+    page.context.clear_cookies(name="sessionid")
+    if meanwhile == "charlie":
+        client = Client()
+        client.force_login(charlie)
+        cookie = {"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}
+        page.context.add_cookies([cookie])
+    choose(page, pictures)
+    analyse(page)
+    expect(page.locator(".total__counts")).to_contain_text("Failed: 3")
+    expect(row(page, "first.jpg")).to_contain_text("You are no longer logged in.")
+    assert not Upload.objects.exists()
+    page.context.clear_cookies(name="sessionid")
+    log_in(page.context.new_page(), live_server)
+    page.get_by_role("button", name="Try again what failed").click()
+    expect(page.get_by_role("link", name="Open the result")).to_have_count(3)
+    assert Upload.objects.filter(owner=alice).count() == 3
 
 
 def test_leaving_asks_first_while_work_goes_on_and_not_after(upload_page: Page, live_server):

@@ -28,7 +28,7 @@ const items = new Set();
 const summary = makeSummary(total, document.getElementById("told"));
 const queue = new Queue({
   known: settings.known === "yes",
-  send: (item, told) => predict({ ...item, address: settings.address }, told),
+  send: (item, told) => predict({ ...item, address: settings.address, account: settings.account }, told),
   changed,
   paused: summary.drawPause,
 });

@@ -25,8 +25,9 @@ function outcome(request) {
 
 /* Returns {answered, abort}: `answered` resolves to {kind, …}, and never rejects. A request repeated under the same
    key makes no second result.
+   account: whose picture it is to be, as the page was made for them; empty where nobody was logged in.
    told: called with the share that is sent, 0..1. */
-export function predict({ address, file, key, operatingPoint, force }, told) {
+export function predict({ address, account, file, key, operatingPoint, force }, told) {
   const request = new XMLHttpRequest(); // fetch tells nothing of what is sent so far
   const answered = new Promise((resolve) => {
     request.addEventListener("load", () => resolve(outcome(request)));
@@ -40,6 +41,7 @@ export function predict({ address, file, key, operatingPoint, force }, told) {
   request.setRequestHeader("Accept", "application/json");
   request.setRequestHeader("X-CSRFToken", csrfToken());
   request.setRequestHeader("Idempotency-Key", key);
+  if (account) request.setRequestHeader("X-Account", account);
   const form = new FormData();
   form.append("file", file, file.name);
   if (operatingPoint) form.append("operating_point", operatingPoint);
