@@ -162,8 +162,8 @@ def pdf(prediction: Prediction) -> bytes:
         sheet.pictures([(xray, None, _("The X-ray")), (xray, heatmap, _("Heatmap over the X-ray"))])
         sheet.text(
             _(
-                "Bright areas raised the probability of pneumonia most. "
-                "They show where the network looked, not where disease is."
+                "Bright areas raised the probability of pneumonia most; where nothing is coloured, no single place "
+                "raised it much. The colours show where the network looked, not where disease is."
             ),
             size=8,
             colour=_QUIET,

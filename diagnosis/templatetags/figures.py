@@ -41,8 +41,8 @@ def isolated(words: str) -> str:
 
 @register.filter
 def of_hundred(share: float) -> int:
-    """A share, 0..1, as so many of a hundred."""
-    return round(100 * share)
+    """A share, 0..1, as so many of a hundred; rounding must not claim none or all."""
+    return round(100 * share) if share in (0, 1) else min(max(round(100 * share), 1), 99)
 
 
 @register.filter

@@ -11,6 +11,7 @@ from django.test import Client
 
 from diagnosis.inference import serving
 from diagnosis.models import Prediction, Upload
+from diagnosis.templatetags import figures
 from ml_model import bundle
 
 pytestmark = pytest.mark.django_db
@@ -337,3 +338,15 @@ def test_a_result_says_in_plain_words_how_often_the_model_is_right(client, xray)
     point = serving.model_card().metrics["test"]["operating_points"]["balanced"]
     finds, clears = (f"{100 * point[name]['value']:.0f}" for name in ("sensitivity", "specificity"))
     assert f"Of 100 X-rays with pneumonia it finds {finds}; of 100 normal ones it clears {clears}." in page
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.9974, 99), (0.996, 99), (0.897, 90), (0.0021, 1), (1.0, 100), (0.0, 0)])
+def test_of_a_hundred_none_or_all_is_said_where_it_was_so(share, told):
+    assert figures.of_hundred(share) == told
+
+
+def test_a_result_says_what_a_heatmap_without_colour_means(client, xray):
+    client.post("/predict", {"file": SimpleUploadedFile("x.jpg", xray())})
+    address = Prediction.objects.get().get_absolute_url()
+    for page in (address, f"{address}report/"):
+        assert "where nothing is coloured, no single place raised it much" in client.get(page).content.decode()
