@@ -218,7 +218,8 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
 
     @admin.display(description=_("answer"), ordering="label")
     def answer(self, prediction: Prediction) -> str:
-        return str(prediction.get_label_display() or _("not analysed"))
+        label = str(prediction.get_label_display() or _("not analysed"))
+        return f"{label} ({_('unreliable')})" if prediction.is_forced else label
 
     @admin.display(description=_("reading"), ordering="reading")
     def latest_reading(self, prediction: Any) -> str:

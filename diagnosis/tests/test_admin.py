@@ -152,6 +152,15 @@ def test_rounding_claims_no_certainty(staff, predictions, probability, told):
     assert not [figure for figure in ("0.9999", "0.3869", "100.0") if figure in page]
 
 
+def test_an_answer_to_what_the_gate_refused_is_called_unreliable(staff, predictions):
+    Prediction.objects.update(status="forced", label="Pneumonia", probability=0.853)
+    address = f"{LIST}{predictions[0].pk}/"
+    for page in (staff.get(LIST), staff.get(f"{address}change/"), staff.post(f"{address}review/", {"show": "1"})):
+        assert "unreliable" in page.content.decode()
+    Prediction.objects.update(status="ok")
+    assert "unreliable" not in staff.get(LIST).content.decode()
+
+
 def test_what_code_keeps_in_english_is_told_in_the_readers_language(client, ada, predictions):
     client.force_login(ada)
     client.cookies["django_language"] = "ar"
