@@ -220,6 +220,22 @@ def test_the_worklist_works_without_javascript(browser: Browser, live_server, fi
     expect(page.get_by_role("heading", name="No result matches")).to_be_visible()
 
 
+def test_the_bar_of_a_probability_stays_inside_its_card(browser: Browser, live_server, client, alice):
+    make(alice, 1, label="Pneumonia", probability=0.9999)
+    client.force_login(alice)
+    context = browser.new_context(locale="fr", viewport={"width": 360, "height": 740})
+    cookie = {"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}
+    context.add_cookies([cookie])
+    page = context.new_page()
+    page.goto(f"{live_server.url}/history/")
+    bar, cell = page.locator("tbody .bar").bounding_box(), page.locator(".worklist__probability").bounding_box()
+    assert bar
+    assert cell
+    assert 30 < bar["width"]
+    assert bar["x"] + bar["width"] <= cell["x"] + cell["width"]
+    context.close()
+
+
 @pytest.mark.parametrize("width", [360, 768, 1440])
 def test_no_page_scrolls_sideways(page: Page, live_server, files, width):
     page.set_viewport_size({"width": width, "height": 900})

@@ -168,3 +168,19 @@ def test_long_file_names_leave_the_lists_of_the_admin_their_columns(queue: Page,
     for address in ("", "agreement/?readings=all"):
         queue.goto(lists + address)
         assert queue.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_note_that_is_being_written_outlives_a_change_of_theme(queue: Page):
+    queue.get_by_label("Note").fill("lower left")
+    page = "getComputedStyle(document.body).backgroundColor"
+    dark = queue.evaluate(page)
+    with queue.expect_response("**/preferences/theme"):
+        queue.get_by_role("button", name="Light theme").click()
+    assert queue.evaluate(page) != dark
+    expect(queue.get_by_label("Note")).to_have_value("lower left")
+    light = queue.evaluate(page)
+    queue.reload()
+    assert queue.evaluate(page) == light
+    with queue.expect_response("**/preferences/theme"):
+        queue.get_by_role("button", name="Light theme").click()
+    assert queue.evaluate(page) == dark
