@@ -1,5 +1,8 @@
-"""What is checked before training, and the figures that are read when it goes on."""
+"""What is checked before training, and what is read when it goes on."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.training
@@ -38,3 +41,29 @@ def test_a_row_that_a_full_disk_cut_off_is_taken_out(tmp_path):
     with log.open("a") as file:
         file.write("2,0.2\n")
     assert fitting.read_history(log) == [*expected, {"epoch": 2.0, "val_loss": 0.2}]
+
+
+def test_a_checkpoint_that_is_cut_off_leaves_the_one_before(tmp_path, monkeypatch):
+    import keras
+
+    from ml_model.training import fitting
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(), "mse")
+    backup = tmp_path / fitting.BACKUP
+    keep = fitting.KeepLast(model, backup)
+    assert fitting.take_up(model, backup, steps=2) == 0
+    model.fit(np.zeros((6, 1)), np.ones((6, 1)), batch_size=1, verbose=0)
+    keep.on_epoch_end(0)
+    weights = model.get_weights()
+
+    def cut_off(path):
+        Path(path).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(model, "save_weights", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        keep.on_epoch_end(1)
+    model.set_weights([np.zeros_like(values) for values in weights])
+    assert fitting.take_up(model, backup, steps=2) == 3
+    assert all(map(np.array_equal, model.get_weights(), weights))

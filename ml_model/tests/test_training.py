@@ -46,11 +46,15 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Training:
-    """A bundle, the checkpoints it was made from, and the figures that were known when training was interrupted."""
+    """A bundle, the checkpoints it was made from, and what was known when training was interrupted.
+
+    first_batches: the pictures that were shown first, at the start and after the interruption.
+    """
 
     folder: Path
     work: Path
     before_interruption: list[dict[str, float]]
+    first_batches: list[np.ndarray]
 
 
 @pytest.fixture(scope="module")
@@ -78,17 +82,24 @@ def trained(data, tmp_path_factory) -> Training:
             say=lambda text: None,
         )
 
-    fit = keras.Model.fit
+    fit, first_batches = keras.Model.fit, []
+
+    def watched(stop):
+        def replacement(self, batches, *, callbacks, **options):
+            first_batches.append(next(iter(batches))[0].numpy())
+            return fit(self, batches, callbacks=[*callbacks, *stop], **options)
+
+        return replacement
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            keras.Model,
-            "fit",
-            lambda self, *args, callbacks, **options: fit(self, *args, callbacks=[*callbacks, Stop()], **options),
-        )
+        patch.setattr(keras.Model, "fit", watched([Stop()]))
         with pytest.raises(Interrupted):
             run()
-    (epochs,) = work.glob("*/pretrained/epochs.csv")
-    return Training(work=work, before_interruption=fitting.read_history(epochs), folder=run())
+        (epochs,) = work.glob("*/pretrained/epochs.csv")
+        history = fitting.read_history(epochs)
+        patch.setattr(keras.Model, "fit", watched([]))
+        folder = run()
+    return Training(folder=folder, work=work, before_interruption=history, first_batches=first_batches[:2])
 
 
 def test_training_writes_a_bundle_that_serves(trained):
@@ -377,3 +388,9 @@ def test_training_goes_on_after_an_interruption(trained):
     history = bundle.read(trained.folder).training["history"]["pretrained"]
     assert [row["epoch"] for row in history] == [0, 1]
     assert history[0] == first
+    assert not list(trained.work.rglob("latest*"))
+
+
+def test_after_an_interruption_pictures_are_spoiled_anew(trained):
+    before, after = trained.first_batches
+    assert not np.array_equal(before, after)

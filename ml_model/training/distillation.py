@@ -60,29 +60,32 @@ def distil(
     asked = keras.Model(trained.input, trained.get_layer(network.HEAD).output, name="teacher")
     asked.trainable = False
 
-    log, last = work / "epochs.csv", work / "last.weights.h5"
+    log, last, backup = work / "epochs.csv", work / "last.weights.h5", work / fitting.BACKUP
     done = fitting.read_history(log)
     if len(done) < settings.epochs:
-        lessons = Lessons(train, elsewhere, settings, epoch=len(done))
+        lessons = Lessons(train, elsewhere, settings)
         trainer = beside(asked, network.with_dropout(model, settings.dropout), settings)
         trainer.compile(
             optimizer=fitting.optimizer(settings, settings.learning_rate, len(lessons) * settings.epochs),
             loss=what_to_answer(level_of(asked, elsewhere)),
             jit_compile=fitting.compiled_whole(),
         )
+        lessons.epoch = fitting.take_up(trainer, backup, len(lessons))
         known = np.stack([validation.labels, np.ones(len(validation), np.float32)], axis=1)
         trainer.fit(
             lessons,
             validation_data=(validation.pictures, known, fitting.balancing_weights(validation.labels)),
+            initial_epoch=lessons.epoch,
             epochs=settings.epochs,
             verbose=verbose,
             callbacks=[
                 fitting.KeepLast(model, last),
                 keras.callbacks.CSVLogger(str(log), append=bool(done)),
                 # The last: an epoch counts as finished once all that is kept of it was written.
-                keras.callbacks.BackupAndRestore(str(work / "backup")),
+                fitting.KeepLast(trainer, backup),
             ],
         )
+        backup.unlink(missing_ok=True)
         done = fitting.read_history(log)
     model.load_weights(last)
     model = normalisation.plain(model)

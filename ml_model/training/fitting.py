@@ -123,25 +123,30 @@ def _fit_member(
 ) -> list[dict[str, float]]:
     """Leave `member` with the weights of its best epoch; returns the figures of every epoch."""
     work.mkdir(parents=True, exist_ok=True)
-    log, best, backup = work / "epochs.csv", work / "best.weights.h5", work / "backup"
+    log, best, backup = work / "epochs.csv", work / "best.weights.h5", work / BACKUP
     done = read_history(log)
     if len(done) < schedule.epochs:
-        augment = augmentation.build(settings.seed, strong=member.name == "small")
-        steps = -(-len(train) // schedule.batch_size) * schedule.epochs
-        compile_for(member, settings, learning_rate=schedule.learning_rate, steps=steps)
+        steps = -(-len(train) // schedule.batch_size)
+        compile_for(member, settings, learning_rate=schedule.learning_rate, steps=steps * schedule.epochs)
+        start = take_up(member, backup, steps)
+        if start:  # else the batches of the first epochs would come once more, spoiled as they were then
+            keras.utils.set_random_seed(settings.seed + start)
+        augment = augmentation.build(settings.seed + 100 * start, strong=member.name == "small")
         member.fit(
             augmented_batches(train, augment, schedule.batch_size),
             shuffle=False,  # the batches are already
             validation_data=(validation.pictures, validation.labels, balancing_weights(validation.labels)),
+            initial_epoch=start,
             epochs=schedule.epochs,
             verbose=verbose,
             callbacks=[
                 _KeepBest(member, best, min((row["val_loss"] for row in done), default=float("inf"))),
                 keras.callbacks.CSVLogger(str(log), append=bool(done)),
                 # The last: an epoch counts as finished once all that is kept of it was written.
-                keras.callbacks.BackupAndRestore(str(backup)),
+                KeepLast(member, backup),
             ],
         )
+        backup.unlink(missing_ok=True)
         done = read_history(log)
     member.load_weights(best)
     return done
@@ -201,15 +206,34 @@ def _join(model: keras.Model, members: dict[str, keras.Model], validation: Pictu
     model.get_layer(network.HEAD).set_weights([np.concatenate(kernels), np.sum(biases, axis=0)])
 
 
+BACKUP = Path("backup", "latest.weights.h5")
+"""Under the folder of a training: its model after the last finished epoch, and its optimizer."""
+
+
+def take_up(model: keras.Model, backup: Path, steps: int) -> int:
+    """How many epochs of `steps` are done, once `model`, compiled, is what `KeepLast` left in `backup`; 0 without."""
+    if not backup.exists():
+        return 0
+    model.optimizer.build(model.trainable_variables)
+    model.load_weights(backup)
+    return int(model.optimizer.iterations) // steps
+
+
 class KeepLast(keras.callbacks.Callback):
-    """Saves the weights of `kept`, a part of the model in training, after each epoch."""
+    """Saves the weights of `kept`, the model in training or a part of it, after each epoch.
+
+    A file that is cut off by an interruption leaves the one before; Keras' BackupAndRestore writes over it.
+    """
 
     def __init__(self, kept: keras.Model, path: Path):
         super().__init__()
         self.kept, self.path = kept, path
 
     def on_epoch_end(self, epoch, logs=None):
-        self.kept.save_weights(self.path)
+        self.path.parent.mkdir(exist_ok=True)
+        draft = self.path.with_name(f"new.{self.path.name}")
+        self.kept.save_weights(draft)
+        draft.replace(self.path)
 
 
 class _KeepBest(KeepLast):
