@@ -74,8 +74,8 @@ def go_on(output: Path, layout: Format, files: Iterator[Path]) -> int:
 
 def _csv_line(values: Iterable) -> str:
     line = io.StringIO()
-    csv.writer(line, lineterminator="\n").writerow(values)
-    return line.getvalue()
+    csv.writer(line, lineterminator="\r\n").writerow(values)  # quotes what holds either of the two
+    return line.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _csv_row(row: Row) -> str:

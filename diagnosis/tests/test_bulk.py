@@ -81,6 +81,21 @@ def test_output_cut_off_anywhere_is_gone_on_with(folder, tmp_path, ending):
         assert output.read_bytes() == whole, f"after {kept} bytes"
 
 
+def test_a_name_with_a_carriage_return_is_one_row_and_gone_on_with(tmp_path):
+    """macOS keeps the picture of a folder in a file `Icon\\r`."""
+    (tmp_path / "pictures").mkdir()
+    for name in ("Icon\r", "z.jpg"):
+        (tmp_path / "pictures" / name).touch()
+    output = tmp_path / "answers.csv"
+    run(tmp_path / "pictures", "--output", output)
+    whole = output.read_bytes()
+    with output.open(newline="") as file:
+        assert [Path(row["file"]).name for row in csv.DictReader(file)] == ["Icon\r", "z.jpg"]
+    output.write_bytes(whole[:-20])
+    run(tmp_path / "pictures", "--output", output)
+    assert output.read_bytes() == whole
+
+
 def test_a_row_damaged_in_the_middle_costs_no_later_one(folder, tmp_path):
     output = tmp_path / "answers.csv"
     run(folder, "--output", output)
