@@ -73,7 +73,9 @@ def evaluate(
     figures["accepted"] = int(accepted.sum())
     default = thresholds[card.default_operating_point]
     figures["shifts"] = {name: _brief(np.array(given), labels, default) for name, given in answers.items()}
-    card = replace(card, metrics={**card.metrics, measured_on: figures})
+    # Read anew: another process may have measured the same model on other pictures meanwhile.
+    known = bundle.read(classifier.folder, verify=()).metrics
+    card = replace(card, metrics={**known, measured_on: figures})
     bundle.write_card(classifier.folder, card)
     report.write(classifier.folder, card, measured_on, figures, labels, probabilities)
     _, numbers = np.unique(patients, return_inverse=True)

@@ -88,6 +88,15 @@ def test_scores_and_plots_name_no_file_and_outlive_measuring_other_pictures(meas
     assert "?t?.png" in (tmp_path / "output" / f"{copy.name}-other.csv").read_text()
 
 
+def test_what_another_process_measured_meanwhile_is_kept(pictures, tmp_path):
+    copy = Path(shutil.copytree(bundle.current(), tmp_path / "copy"))
+    classifier = Classifier(copy)
+    other = {"operating_points": {}}
+    bundle.write_card(copy, replace(classifier.card, metrics={"other": other}))
+    measuring.evaluate(classifier, pictures)
+    assert bundle.read(copy).metrics["other"] == other
+
+
 @pytest.mark.parametrize("name", ["validation", "validation_augmented"])
 def test_a_folder_under_a_name_of_trainings_own_is_refused(pictures, tmp_path, name):
     """Its scores would take the place of those that drift is told by."""
