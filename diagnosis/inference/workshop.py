@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from diagnosis.inference import bundles, serving
 from diagnosis.inference.bundles import Unavailable
-from ml_model import BundleError, bundle, dataset
+from ml_model import BundleError, Classifier, bundle, dataset
 from ml_model.bundle import LABELS
 from ml_model.evaluation import drift
 
@@ -57,7 +57,7 @@ def train(
         dataset.extra_files(extra, data_dir)
     for folder in filter(None, (other_pictures, other_chests)):
         dataset.some_picture(folder)
-    opened = bundles.opened(bundles.folder_of(teacher)) if teacher else None
+    opened = _teacher(teacher) if teacher else None
     from ml_model.training import distillation, pipeline
 
     folder = pipeline.train(
@@ -76,6 +76,16 @@ def train(
         return folder, folder == bundle.current(root)
     except BundleError:
         return folder, False
+
+
+def _teacher(name: str) -> Classifier:
+    """A bundle to learn from, whose network as trained is whole too. Raises Unavailable."""
+    opened = bundles.opened(bundles.folder_of(name))
+    try:
+        bundle.read(opened.folder, verify=(bundle.KERAS_FILE,))
+    except BundleError as error:
+        raise Unavailable(str(error)) from error
+    return opened
 
 
 def import_model(path: Path, *, root: Path | None = None, name: str | None = None, **options: Any) -> Path:
@@ -97,11 +107,12 @@ def import_model(path: Path, *, root: Path | None = None, name: str | None = Non
 class Evaluation:
     """How a model did.
 
-    figures: as ml_model.evaluation.measuring.evaluate gives them. output: the folder with each
-    picture's probability by file name, and the worst errors.
+    operating_point: at which it was measured under shifts. figures: as ml_model.evaluation.measuring.evaluate gives
+    them. output: the folder with each picture's probability by file name, and the worst errors.
     """
 
     version: str
+    operating_point: str
     figures: dict[str, Any]
     output: Path
 
@@ -117,7 +128,7 @@ def evaluate(folder: Path, *, model: str | None = None) -> Evaluation:
 
     output = Path(settings.VAR_DIR) / "evaluation"
     figures = measuring.evaluate(opened, folder, output=output, progress=_progress("reading pictures"))
-    return Evaluation(opened.version, figures, output)
+    return Evaluation(opened.version, opened.card.default_operating_point, figures, output)
 
 
 def validation_scores(data_dir: Path, *, model: str | None = None) -> tuple[Path, int]:

@@ -220,6 +220,10 @@ def test_what_training_would_fail_on_later_is_told_at_once(tmp_path, xray):
         call_command("train_model", str(tmp_path), "--teacher", "x", "--from-scratch")
     with pytest.raises(CommandError, match=r"no model 'typo'.*list_models"):
         call_command("train_model", str(tmp_path), "--teacher", "typo")
+    teacher = Path(shutil.copytree(bundle.current(), tmp_path / "teacher"))
+    (teacher / bundle.KERAS_FILE).write_bytes(b"half")
+    with pytest.raises(CommandError, match=rf"{bundle.KERAS_FILE} in .*SHA-256 differs"):
+        call_command("train_model", str(tmp_path), "--teacher", str(teacher))
 
 
 @pytest.mark.parametrize("command", [["drift_report"], ["export_reviewed", "reviewed"], ["purge", "--older-than", "3"]])

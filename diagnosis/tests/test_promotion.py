@@ -23,7 +23,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 
-from diagnosis.inference import serving
+from diagnosis.inference import serving, workshop
 from ml_model import bundle
 from ml_model.evaluation import promotion  # noqa: F401  Pandas takes seconds while a server is under load
 
@@ -193,6 +193,24 @@ def test_evaluate_model_measures_a_model_that_is_not_served(models, tmp_path, xr
         call_command("evaluate_model", str(tmp_path / "test"), "--model", "nothing", stdout=out)
     with pytest.raises(CommandError, match=r"Name a part of it, \S+test\."):
         call_command("evaluate_model", str(tmp_path), "--model", NEW, stdout=out)
+
+
+def test_evaluate_model_compares_shifts_with_the_default_operating_point(tmp_path, monkeypatch):
+    interval = {"value": 0.5, "low": 0.4, "high": 0.6}
+    counts = dict.fromkeys(("true_negative", "false_positive", "false_negative", "true_positive"), 1)
+    points = {
+        name: {"threshold": 0.5, **counts, "accuracy": {**interval, "value": value}}
+        | dict.fromkeys(("sensitivity", "specificity"), interval)
+        for name, value in (("balanced", 0.9), ("screening", 0.8))
+    }
+    figures = {"pictures": 2, "patients": 2, "normal": 1, "pneumonia": 1, "accepted": 2, "operating_points": points}
+    figures |= {"auroc": interval, "calibration_error": interval}
+    figures["shifts"] = {"blur": {"accuracy": 0.7, "auroc": 0.9, "accepted": 2}}
+    evaluation = workshop.Evaluation("one", "screening", figures, tmp_path)
+    monkeypatch.setattr(workshop, "evaluate", lambda folder, model: evaluation)
+    out = io.StringIO()
+    call_command("evaluate_model", str(tmp_path), stdout=out)
+    assert "-0.100" in out.getvalue()
 
 
 # --- Servers that run meanwhile -----------------------------------------------------------

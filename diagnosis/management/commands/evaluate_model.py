@@ -40,7 +40,7 @@ class Command(base.Command):
             say(f"  {'':<18} answered Normal   answered Pneumonia")
             say(f"  {'is normal':<18} {at['true_negative']:>15}   {at['false_positive']:>18}")
             say(f"  {'is pneumonia':<18} {at['false_negative']:>15}   {at['true_positive']:>18}")
-        clean = next(iter(figures["operating_points"].values()))["accuracy"]["value"]
+        clean = figures["operating_points"][evaluation.operating_point]["accuracy"]["value"]
         say(f"\n{'under shifts':<20} accuracy  change   AUROC  pass the gate")
         for name, at in figures["shifts"].items():
             change = at["accuracy"] - clean
