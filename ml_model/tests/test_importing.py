@@ -34,6 +34,11 @@ def network(kind: str):
         "two logits": [layers.Dense(2)],
         "logit": [layers.Dense(1)],
         "activation apart": [layers.Dense(1), layers.Activation("sigmoid")],
+        "activation apart, logit": [layers.Dense(1), layers.Activation("linear")],
+        "head of its own, logit": [layers.Dense(1)],
+        "tanh": [layers.Dense(1, "tanh")],
+        "softmax of one": [layers.Dense(1, "softmax")],
+        "reshaped logits": [layers.Dense(1), layers.Reshape((1,))],
     }.get(kind, [layers.Dense(1, "sigmoid")])
     start = [layers.Rescaling(1 / 255)] if kind == "rescales itself" else []
     model = keras.Sequential([keras.Input((size, size, channels)), *start, *middle, flat, *last])
@@ -45,6 +50,8 @@ def network(kind: str):
         model = keras.Model(picture, layers.Dense(1, "sigmoid")(x))
     if kind == "in another":
         model = keras.Sequential([keras.Input((32, 32, 1)), keras.Sequential([*middle]), flat, *last])
+    if kind.startswith("head of its own"):
+        model = keras.Sequential([keras.Input((32, 32, 1)), *middle, keras.Sequential([flat, *last])])
     return model
 
 
@@ -62,6 +69,9 @@ def network(kind: str):
         ("rescales itself", "Pneumonia"),
         ("with branches", "Pneumonia"),
         ("in another", "Pneumonia"),
+        ("activation apart, logit", "Pneumonia"),
+        ("head of its own", "Pneumonia"),
+        ("head of its own, logit", "Normal"),
     ],
 )
 def test_an_imported_network_answers_as_it_did(importing, tmp_path, kind, positive):
@@ -247,8 +257,13 @@ def test_what_is_no_such_network_is_refused_with_the_reason(importing, tmp_path)
     nothing = network("sigmoid")
     nothing.layers[-1].set_weights([np.full_like(weights, np.nan) for weights in nothing.layers[-1].get_weights()])
     nothing.save(tmp_path / "nan.h5")
+    for kind in ("tanh", "softmax of one", "reshaped logits"):
+        network(kind).save(tmp_path / f"{kind}.h5")
     options = importing.Options(input_range="0-1", positive_label="Pneumonia")
     for name, reason in {
+        "tanh.h5": "tanh of 1, which is no probability",
+        "softmax of one.h5": "softmax of 1, which is no probability",
+        "reshaped logits.h5": "outputs are no probabilities: they go from",
         "missing.h5": "no file",
         "text.h5": "not an HDF5 file",
         "zip.h5": r"\.keras format",

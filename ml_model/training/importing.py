@@ -29,6 +29,10 @@ GRID = 14
 """Most rows and columns of places that are erased in turn for the activation map."""
 
 
+_ENDS = (None, "linear", "sigmoid", "hard_sigmoid", "softmax")
+"""Activations of a last layer; None: it has none of its own, and what it gives must be probabilities."""
+
+
 @dataclass(frozen=True)
 class Options:
     """What a file may leave open; None is to be read from it.
@@ -116,6 +120,12 @@ def complete(model: keras.Model, options: Options) -> Options:
         raise ModelFileError(f"Its input is {shape[1]} x {shape[2]} pixels; only square inputs can be imported.")
     if len(units) != 2 or units[1] not in (1, 2):
         raise ModelFileError(f"Its output is {units[1:]}; one unit, or two for the two classes, are needed.")
+    activation = _last_activation(model)
+    if activation not in _ENDS or (activation == "softmax" and units[1] == 1):
+        raise ModelFileError(
+            f"Its output is {activation} of {units[1]}, which is no probability. Sigmoid, softmax of two, or logits "
+            "are needed."
+        )
     size, channels = shape[1] or options.size, shape[3] or options.channels
     if halves := {layer.compute_dtype for layer in _all_layers(model)} & {"float16", "bfloat16"}:
         raise ModelFileError(
@@ -164,7 +174,7 @@ def _serving_graph(model: keras.Model, options: Options) -> keras.Model:
     activation = _last_activation(model)
     if activation in ("sigmoid", "softmax", "linear"):
         # Before the activation nothing is saturated. The file itself is kept as it is.
-        plain.layers[-1].activation = keras.activations.linear
+        _last_layer(plain).activation = keras.activations.linear
 
     picture = keras.Input((options.size, options.size, 1), name="picture")
     prepared = _prepare(picture, options)
@@ -188,9 +198,15 @@ def _prepare(picture, options: Options):
 
 
 def _last_activation(model: keras.Model) -> str | None:
-    """Name of the activation of the last layer, if that is a Dense one."""
+    """Name of the activation of the last layer, if that is a Dense one or nothing else."""
+    last = _last_layer(model)
+    return last.get_config()["activation"] if isinstance(last, layers.Dense | layers.Activation) else None
+
+
+def _last_layer(model: keras.Model) -> layers.Layer:
+    """The layer that gives the output, also where the last is a model of its own."""
     last = model.layers[-1]
-    return last.get_config()["activation"] if isinstance(last, layers.Dense) else None
+    return _last_layer(last) if isinstance(last, keras.Model) else last
 
 
 class _Logit(layers.Layer):
@@ -273,7 +289,13 @@ def _compare(folder: Path, model: keras.Model, options: Options) -> None:
     pictures = [generator.integers(0, 256, (side, side, 1), np.uint8) for _ in range(8)]
     pictures += [classifier.prepare(phantom.draw(opacity=seed / 7, seed=seed)) for seed in range(8)]
     outputs = model.predict(_prepare(np.stack(pictures).astype(np.float32), options), batch_size=4, verbose=0)
-    expected = expected_probability(outputs.astype(np.float64), _last_activation(model))
+    activation = _last_activation(model)
+    if activation != "linear" and (outputs.min() < -LARGEST_DIFFERENCE or outputs.max() > 1 + LARGEST_DIFFERENCE):
+        raise ModelFileError(
+            f"Its outputs are no probabilities: they go from {outputs.min():.3g} to {outputs.max():.3g}. End the "
+            "network with a sigmoid or a softmax, and save it again."
+        )
+    expected = expected_probability(outputs.astype(np.float64), activation)
     if options.positive_label == bundle.NORMAL:
         expected = 1 - expected
     difference = float(np.abs([classifier.run(picture).probability for picture in pictures] - expected).max())
