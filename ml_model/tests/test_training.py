@@ -394,3 +394,25 @@ def test_training_goes_on_after_an_interruption(trained):
 def test_after_an_interruption_pictures_are_spoiled_anew(trained):
     before, after = trained.first_batches
     assert not np.array_equal(before, after)
+
+
+def test_a_training_without_any_loss_is_told(data, tmp_path, monkeypatch):
+    import keras
+
+    from ml_model.training import pipeline
+
+    monkeypatch.setattr(keras.Model, "fit", lambda *args, **kwargs: None)  # as where each loss is NaN: nothing is best
+    with pytest.raises(DataError, match=r"pretrained trunk learned nothing.*--learning-rate"):
+        pipeline.train(data, pipeline.Settings(**TINY), work=tmp_path, root=tmp_path, verbose=0, say=lambda text: None)
+
+
+def test_the_gate_is_fitted_with_one_picture_of_another_hospital(trained, data, tmp_path):
+    import keras
+
+    from ml_model.training import gate
+
+    model = keras.saving.load_model(trained.folder / bundle.KERAS_FILE, compile=False)
+    phantom.draw(96, 80).save(tmp_path / "one.png")
+    chests = np.stack([preprocessing.to_input(phantom.draw(seed=seed), TINY["size"]) for seed in range(6)])
+    _, facts = gate.build(model, chests, chests, tmp_path, data / "other", augment=lambda pictures: pictures)
+    assert facts.measured["accepted"]["validation"]["pictures"] == 6

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from ml_model import network
-from ml_model.dataset import PictureSet
+from ml_model.dataset import DataError, PictureSet
 from ml_model.evaluation import metrics
 from ml_model.training import augmentation, imagenet, normalisation
 
@@ -79,7 +79,7 @@ def fit(train: PictureSet, validation: PictureSet, settings: Settings, work: Pat
     """Fit each trunk on `train`, keep the epoch that does best on `validation` and on an augmented copy of it.
 
     work: a folder for checkpoints. Called again with the same folder, settings and
-    pictures, it goes on after the last finished epoch.
+    pictures, it goes on after the last finished epoch. Raises DataError where no epoch came to a loss.
     """
     work = work / fingerprint(train, validation, settings)
     keep_freed_memory()
@@ -148,6 +148,11 @@ def _fit_member(
         )
         backup.unlink(missing_ok=True)
         done = read_history(log)
+    if not best.exists():
+        raise DataError(
+            f"The {member.name} trunk learned nothing, since its loss on validation was never a number. "
+            "Choose a lower --learning-rate."
+        )
     member.load_weights(best)
     return done
 

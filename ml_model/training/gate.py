@@ -56,6 +56,8 @@ def build(
     network_features = feature_model(model)
 
     def features(pictures: np.ndarray) -> np.ndarray:
+        if not len(pictures):  # of few, all may be drawn to one side
+            return np.empty((0, network_features.output.shape[1]), np.float32)
         return network_features.predict(pictures, batch_size=64, verbose=0)
 
     sample = chests[:: max(1, len(chests) // 1000)]
