@@ -87,7 +87,10 @@ class Report:
 
 
 def report(predictions: QuerySet[Prediction], *, blind: bool = True) -> Report:
-    """The agreement over those of `predictions` that somebody has read; blind: by blind readings alone."""
+    """The agreement over those of `predictions` that somebody has read, without unreliable ones.
+
+    blind: by blind readings alone.
+    """
     counted = _of(predictions, Review.objects.all()).aggregate(
         read=Count("prediction", distinct=True), read_blind=Count("prediction", distinct=True, filter=Q(blind=True))
     )
@@ -129,7 +132,7 @@ def report(predictions: QuerySet[Prediction], *, blind: bool = True) -> Report:
 
 
 def with_reviewers(predictions: QuerySet[Prediction]) -> Agreement:
-    """The model against the latest blind readings, over those of `predictions` that have one; no kappa.
+    """The model against the latest blind readings, over those of `predictions` that have one and are not unreliable; no kappa.
 
     The database counts, so it costs one query however many there are.
     """
@@ -142,7 +145,9 @@ def with_reviewers(predictions: QuerySet[Prediction]) -> Agreement:
 
 
 def _of(predictions: QuerySet[Prediction], readings: QuerySet[Review]) -> QuerySet[Review]:
-    return readings.filter(Exists(predictions.filter(pk=OuterRef("prediction")))).order_by()
+    # An answer to what is no chest X-ray is told as unreliable, and says nothing of the model.
+    reliable = predictions.exclude(status=Prediction.Status.FORCED)
+    return readings.filter(Exists(reliable.filter(pk=OuterRef("prediction")))).order_by()
 
 
 def cohens_kappa(pairs: list[tuple[str, str]]) -> Kappa:

@@ -376,6 +376,15 @@ def test_the_agreement_page_counts_all_readings_when_asked_to(reviewer, some):
     assert narrowed.overall.total == 1
 
 
+def test_unreliable_answers_do_not_count(reviewer, make, bob):
+    for name, status in (("chest", "ok"), ("hand", "forced")):
+        reviews.record(make(name, status=status), by=person(bob), reading="Normal", blind=True)
+    report = reviewer.get(f"{LIST}agreement/").context["report"]
+    assert (report.read, report.overall.total) == (1, 1)
+    reviewer.force_login(bob)
+    assert reviewer.get("/dashboard/").context["found"].agreement.total == 1
+
+
 def test_readings_in_bulk_do_not_raise_the_agreement(reviewer, make, ada):
     wrong = make("wrong", probability=0.1)
     reviews.record(wrong, by=person(ada), reading="Pneumonia", blind=True)
