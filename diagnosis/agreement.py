@@ -132,9 +132,9 @@ def report(predictions: QuerySet[Prediction], *, blind: bool = True) -> Report:
 
 
 def with_reviewers(predictions: QuerySet[Prediction]) -> Agreement:
-    """The model against the latest blind readings, over those of `predictions` that have one and are not unreliable; no kappa.
+    """The model against the latest blind readings, over those of `predictions` that have one; no kappa.
 
-    The database counts, so it costs one query however many there are.
+    Without unreliable answers. The database counts, so it costs one query however many there are.
     """
     rows = (
         _of(predictions, reviews.that_hold(blind=True))

@@ -86,7 +86,8 @@ def trained(data, tmp_path_factory) -> Training:
 
     def watched(stop):
         def replacement(self, batches, *, callbacks, **options):
-            first_batches.append(next(iter(batches))[0].numpy())
+            if len(first_batches) < 2:
+                first_batches.append(next(iter(batches))[0].numpy())
             return fit(self, batches, callbacks=[*callbacks, *stop], **options)
 
         return replacement
@@ -99,7 +100,7 @@ def trained(data, tmp_path_factory) -> Training:
         history = fitting.read_history(epochs)
         patch.setattr(keras.Model, "fit", watched([]))
         folder = run()
-    return Training(folder=folder, work=work, before_interruption=history, first_batches=first_batches[:2])
+    return Training(folder=folder, work=work, before_interruption=history, first_batches=first_batches)
 
 
 def test_training_writes_a_bundle_that_serves(trained):
@@ -363,16 +364,14 @@ def test_training_again_takes_up_what_was_done(trained, data, tmp_path, monkeypa
     assert bundle.current(tmp_path) == again != harmed
 
 
-@pytest.mark.parametrize("changed", ["augmentation", "network", "normalisation"])
-def test_training_begins_anew_where_checkpoints_are_of_other_code(trained, data, tmp_path, monkeypatch, changed):
+def test_training_begins_anew_where_checkpoints_are_of_other_code(trained, data, tmp_path, monkeypatch):
     import keras
 
-    from ml_model.training import fitting, pipeline
+    from ml_model.training import normalisation, pipeline
 
-    module = getattr(fitting, changed)
     other = tmp_path / "other.py"
-    other.write_text(Path(module.__file__).read_text() + "# changed\n")
-    monkeypatch.setattr(module, "__file__", str(other))
+    other.write_text(Path(normalisation.__file__).read_text() + "# changed\n")
+    monkeypatch.setattr(normalisation, "__file__", str(other))
     work = Path(shutil.copytree(trained.work, tmp_path / "work"))
 
     def fit(*args, **options):
