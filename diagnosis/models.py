@@ -233,6 +233,12 @@ class Prediction(models.Model):
         return self.status == self.Status.FORCED
 
     @property
+    def answer(self) -> str:
+        """The label in words, and whether it is unreliable; empty where there is none."""
+        label = str(self.get_label_display())
+        return f"{label} ({_('unreliable')})" if self.is_forced else label
+
+    @property
     def is_pneumonia(self) -> bool:
         return self.label == self.Label.PNEUMONIA
 

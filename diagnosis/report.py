@@ -54,7 +54,7 @@ def report(prediction: Prediction) -> Report:
     """What is to be said of `prediction`."""
     review = prediction.reviews.first()
     return Report(
-        answer=_answer(prediction),
+        answer=prediction.answer or _("Not analysed"),
         sentences=list(_sentences(prediction)),
         facts=list(_facts(prediction)),
         reading=str(review.get_reading_display()) if review else "",
@@ -62,13 +62,6 @@ def report(prediction: Prediction) -> Report:
         note=review.note if review else "",
         differs=not review.agrees if review else False,
     )
-
-
-def _answer(prediction: Prediction) -> str:
-    if not prediction.label:
-        return _("Not analysed")
-    label = str(prediction.get_label_display())
-    return f"{label} ({_('unreliable')})" if prediction.is_forced else label
 
 
 def _sentences(prediction: Prediction) -> Iterator[str]:
@@ -124,7 +117,7 @@ def _facts(prediction: Prediction) -> Iterator[tuple[str, str]]:
         if measured := prediction.measured:
             yield _("Sensitivity"), figures.interval(measured["sensitivity"])
             yield _("Specificity"), figures.interval(measured["specificity"])
-        yield _("Measured"), figures.how_measured(prediction.measured)
+        yield _("Reliability"), figures.how_measured(prediction.measured)
     if prediction.chest_xray_score is not None:
         yield _("Chest X-ray score"), figures.probability(prediction.chest_xray_score)
     yield _("Identifier"), str(prediction.pk)
@@ -161,10 +154,7 @@ def pdf(prediction: Prediction) -> bytes:
             heatmap = file.read()
         sheet.pictures([(xray, None, _("The X-ray")), (xray, heatmap, _("Heatmap over the X-ray"))])
         sheet.text(
-            _(
-                "Bright areas raised the probability of pneumonia most; where nothing is coloured, no single place "
-                "raised it much. The colours show where the network looked, not where disease is."
-            ),
+            figures.heatmap_legend(),
             size=8,
             colour=_QUIET,
         )

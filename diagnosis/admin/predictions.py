@@ -218,8 +218,7 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
 
     @admin.display(description=_("answer"), ordering="label")
     def answer(self, prediction: Prediction) -> str:
-        label = str(prediction.get_label_display() or _("not analysed"))
-        return f"{label} ({_('unreliable')})" if prediction.is_forced else label
+        return prediction.answer or str(_("not analysed"))
 
     @admin.display(description=_("reading"), ordering="reading")
     def latest_reading(self, prediction: Any) -> str:

@@ -69,6 +69,15 @@ def how_measured(measured: dict[str, Any] | None) -> str:
     )
 
 
+@register.simple_tag
+def heatmap_legend() -> str:
+    """What the colours of a heatmap say, and that there may be none."""
+    return _(
+        "Bright areas raised the probability of pneumonia most; where nothing is coloured, no single place raised it "
+        "much. The colours show where the network looked, not where disease is."
+    )
+
+
 @register.filter
 def points(share: float) -> str:
     """A difference of shares in percentage points, with its sign: `-1.3`."""

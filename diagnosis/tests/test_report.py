@@ -106,7 +106,7 @@ def test_an_unreliable_answer_is_headed_so_and_claims_no_figures(client, sent, n
     forced = services.analyse_all_the_same(sent(no_xray), by=access.Person(user=alice))
     said = report.report(forced)
     assert said.answer == f"{forced.label} (unreliable)"
-    assert not {"Sensitivity", "Specificity", "Measured", "Other thresholds"} & dict(said.facts).keys()
+    assert not {"Sensitivity", "Specificity", "Reliability", "Other thresholds"} & dict(said.facts).keys()
     shown = text(client.get(address(forced, "/")))
     assert f"{forced.label} (unreliable)" in shown
     assert "the threshold" not in shown
@@ -137,7 +137,7 @@ def test_page_and_report_tell_alike_what_a_model_was_measured_on(client, sent, m
     prediction = sent()
     figures = prediction.measured
     monkeypatch.setattr(serving, "measured", lambda version, point: figures | {"on": on} if on else None)
-    said = dict(report.report(prediction).facts)["Measured"]
+    said = dict(report.report(prediction).facts)["Reliability"]
     assert says in said
     for page in (address(prediction, "/"), prediction.get_absolute_url()):
         assert said in text(client.get(page))
