@@ -1,6 +1,7 @@
 """How a reviewer reads pictures in a real Chromium."""
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from playwright.sync_api import Page, expect
@@ -168,6 +169,37 @@ def test_long_file_names_leave_the_lists_of_the_admin_their_columns(queue: Page,
     for address in ("", "agreement/?readings=all"):
         queue.goto(lists + address)
         assert queue.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_note_outlives_a_session_that_ended_and_a_change_of_language(queue: Page):
+    Session.objects.all().delete()
+    picture = queue.url
+    queue.get_by_label("Note").fill("lower left")
+    queue.get_by_role("button", name="Pneumonia").click()
+    queue.get_by_label("Username").fill("bob")
+    queue.get_by_label("Password").fill("secret of bob")
+    queue.get_by_role("button", name="Log in").click()
+    expect(queue.get_by_text("was not recorded")).to_be_visible()
+    assert queue.url == picture
+    assert not Review.objects.exists()
+    queue.get_by_role("button", name="Français").click()
+    expect(queue.get_by_label("Note")).to_have_value("lower left")
+    expect(queue.get_by_text("pas été enregistrée")).to_have_count(0)  # said once
+    queue.get_by_role("button", name="Normal").click()
+    expect(queue).not_to_have_url(picture)
+    assert Review.objects.get().note == "lower left"
+    queue.goto(picture)
+    expect(queue.get_by_label("Note")).to_have_value("")
+
+
+def test_a_note_goes_to_nobody_else(queue: Page, live_server, client, ada):
+    queue.get_by_label("Note").fill("lower left")
+    client.force_login(ada)
+    cookie = client.cookies["sessionid"].value
+    queue.context.add_cookies([{"name": "sessionid", "value": cookie, "url": live_server.url}])
+    queue.reload()
+    expect(queue.get_by_label("Note")).to_have_value("")
+    assert queue.evaluate("sessionStorage.length") == 0
 
 
 def test_a_note_that_is_being_written_outlives_a_change_of_theme(queue: Page):

@@ -1,6 +1,7 @@
 /* The page where people read: the viewer, and one key for each control that names one in `data-key`. In the note, keys
    write text, and Escape leaves it. */
 
+import { keepDraft } from "./draft.js";
 import { pressed } from "./keys.js";
 
 const GLANCE = 400; // ms that a picture must have been seen: what comes sooner was meant for the one before
@@ -34,6 +35,8 @@ document.addEventListener(
   },
   { capture: true },
 );
+
+keepDraft(form, form.querySelector("[role=status]"));
 
 // A second press while the answer is on its way would record a second reading.
 form.addEventListener("submit", (event) => {

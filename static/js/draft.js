@@ -1,0 +1,40 @@
+/* What is being written beside a picture, kept in this tab until it is recorded: a session that ended meanwhile, another
+   language or loading anew lose none of it. */
+
+const PREFIX = "draft:";
+
+/* `form`: with a field `note`; its data tell who writes (`reader`), which reading of theirs is the last one so far
+   (`last`), and the sentence that says, in `status`, that one was not recorded (`lost`). */
+export function keepDraft(form, status) {
+  const { reader, last, lost } = form.dataset;
+  const place = PREFIX + location.pathname;
+  let storage;
+  try {
+    storage = window.sessionStorage;
+  } catch {
+    return; // closed to this page: it works as well without
+  }
+
+  const keep = (sent) => {
+    const note = form.note.value;
+    try {
+      if (note || sent) storage.setItem(place, JSON.stringify({ reader, last, note, sent }));
+      else storage.removeItem(place);
+    } catch {
+      // full: the note is still in its field
+    }
+  };
+
+  for (const key of Object.keys(storage).filter((each) => each.startsWith(PREFIX))) {
+    const draft = JSON.parse(storage.getItem(key));
+    // Somebody else's, or recorded by now.
+    if (draft.reader !== reader || (key === place && draft.last !== last)) storage.removeItem(key);
+    else if (key === place) {
+      form.note.value = draft.note;
+      if (draft.sent) status.append(Object.assign(document.createElement("p"), { className: "review__said", textContent: lost }));
+      keep(false);
+    }
+  }
+  form.note.addEventListener("input", () => keep(false));
+  form.addEventListener("submit", ({ submitter }) => keep(submitter?.name === "reading"));
+}
