@@ -103,8 +103,8 @@ def _files(path: str) -> int:
 
 
 def limit_request_size(get_response: Handler) -> Handler:
-    """Answer 413 to a body that announces more than the files it may carry, without receiving it, and 411 to one
-    that does not tell its length, which Django would take for none."""
+    """Answer 413 to a body that announces more than the files it may carry, without receiving it, 411 to one that
+    does not tell its length, which Django would take for none, and 415 to one that is compressed as a whole."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         try:
@@ -113,6 +113,8 @@ def limit_request_size(get_response: Handler) -> Handler:
             announced = 0
         if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
             return problems.length_required()
+        if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+            return problems.encoded()
         if announced <= largest_body(request.path_info):
             return get_response(request)
         if problems.is_api(request):

@@ -63,12 +63,13 @@ class NotAnalysed(exceptions.APIException):
 
 
 class AnotherVersion(exceptions.APIException):
-    """`If-Match` names a picture that is not the one there is."""
+    """`If-Match` names a picture that is not the one there is, or `If-Unmodified-Since` asks for one of another day."""
 
     status_code = 412
     default_code = "precondition_failed"
     default_detail = (
-        "The picture is not the one that `If-Match` names. Ask without it, or with the `ETag` of an answer."
+        "The picture is not the one that `If-Match` names. Ask without it, and without `If-Unmodified-Since`, since "
+        "pictures have no date, or with the `ETag` of an answer."
     )
 
 
@@ -225,6 +226,12 @@ def too_large() -> JsonResponse:
 def length_required() -> JsonResponse:
     """411 for a body in chunks, whose length nobody knows before its end."""
     return problem(411, "length_required", "Send the request with its `Content-Length`, and not in chunks.")
+
+
+def encoded() -> JsonResponse:
+    """415 for a compressed body, whose size nobody knows before it is unpacked."""
+    sentence = "Send the request as it is, without `Content-Encoding`; a picture's file is compressed by itself."
+    return problem(415, "unsupported_media_type", sentence)
 
 
 def members(error: Exception) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Whatever a program sends: an answer in the one shape of errors, and no error of the server's."""
 
+import gzip
 import shutil
 from uuid import uuid4
 
@@ -269,6 +270,9 @@ def test_a_picture_that_is_not_the_one_named_or_whose_file_is_gone(client, xray,
         assert response["Cache-Control"] == "private, no-store"
         if address in programs:
             assert_problem(response, 412, "precondition_failed")
+            response = client.get(address, headers={"if-unmodified-since": "Thu, 26 Nov 2026 12:00:00 GMT"})
+            assert_problem(response, 412, "precondition_failed")
+            assert "without `If-Unmodified-Since`" in response.json()["detail"]
     shutil.rmtree(settings.MEDIA_ROOT)
     for address in programs:
         response = client.get(address)
@@ -276,6 +280,14 @@ def test_a_picture_that_is_not_the_one_named_or_whose_file_is_gone(client, xray,
         assert "missing on the server" in response.json()["detail"]
     assert [client.get(address).status_code for address in [*pages, made["url"] + "report.pdf"]] == [404] * 4
     assert sum(record.levelname == "ERROR" for record in caplog.records) == 6
+
+
+@pytest.mark.parametrize("address", ["/predict", "/api/reviews/"])
+def test_a_compressed_body_is_refused_in_words(client, address):
+    body = gzip.compress(b'{"prediction": "x"}')
+    response = client.post(address, body, content_type=JSON, headers={"content-encoding": "gzip"})
+    assert_problem(response, 415, "unsupported_media_type")
+    assert "without `Content-Encoding`" in response.json()["detail"]
 
 
 @pytest.mark.parametrize(
