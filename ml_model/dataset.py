@@ -214,6 +214,26 @@ def _load(
     )
 
 
+def who_stays_together(pictures: PictureSet) -> np.ndarray:
+    """(n,) of str: the patient of each picture, or one name for all patients of whom the very same picture is there.
+
+    As with copies under another name, which would else be learned from and validated on.
+    """
+    others: dict[str, str] = {}
+
+    def one_of(patient: str) -> str:
+        while patient in others:
+            patient = others[patient]
+        return patient
+
+    first: dict[bytes, str] = {}
+    for picture, patient in zip(pictures.pictures, pictures.patients.tolist(), strict=True):
+        same = first.setdefault(hashlib.sha256(picture.tobytes()).digest(), patient)
+        if one_of(same) != one_of(patient):
+            others[one_of(patient)] = one_of(same)
+    return np.array([one_of(patient) for patient in pictures.patients.tolist()])
+
+
 def in_validation(patients: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Bool (n,): whose patient falls into the validation part.
 

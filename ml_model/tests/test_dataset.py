@@ -36,6 +36,26 @@ def test_no_patient_is_on_both_sides_and_more_pictures_move_nobody():
     assert (dataset.in_validation(patients, 0.2, seed=2) != held_out).any()
 
 
+def test_copies_under_other_names_are_on_one_side(tmp_path, xray):
+    for name, seeds in (("NORMAL", (1, 2, 3, 1)), ("PNEUMONIA", (4, 5, 4, 6))):
+        (tmp_path / name).mkdir()
+        for number, seed in enumerate(seeds):
+            (tmp_path / name / f"{name} {number}.png").write_bytes(xray("PNG", seed=seed, size=(96, 80)))
+    # Two pictures of one patient tie three patients together.
+    (tmp_path / "NORMAL" / "person7_virus_1.png").write_bytes(xray("PNG", seed=2, size=(96, 80)))
+    (tmp_path / "NORMAL" / "person7_virus_2.png").write_bytes(xray("PNG", seed=3, size=(96, 80)))
+    pictures = dataset.load(tmp_path, 64)
+    together = dict(zip((path.stem for path in pictures.files), dataset.who_stays_together(pictures), strict=True))
+    parts = [{name for name, one in together.items() if one == each} for each in set(together.values())]
+    assert sorted(map(sorted, parts)) == [
+        ["NORMAL 0", "NORMAL 3"],
+        ["NORMAL 1", "NORMAL 2", "person7_virus_1", "person7_virus_2"],
+        ["PNEUMONIA 0", "PNEUMONIA 2"],
+        ["PNEUMONIA 1"],
+        ["PNEUMONIA 3"],
+    ]
+
+
 def test_a_folder_gives_pictures_labels_and_patients(tmp_path, xray):
     for name, files in (
         ("NORMAL", ["IM-0001-0001.jpeg"]),

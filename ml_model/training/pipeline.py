@@ -59,7 +59,8 @@ def train(
     if teacher and "train" not in teacher.card.data:
         raise DataError(f"{teacher.version} was trained elsewhere. A teacher is a model that train_model made.")
     pictures = dataset.load(data_dir / "train", settings.size, progress=progress)
-    held_out = dataset.in_validation(pictures.patients, settings.validation_share, settings.seed)
+    together = dataset.who_stays_together(pictures)
+    held_out = dataset.in_validation(together, settings.validation_share, settings.seed)
     train_part, validation = pictures.only(~held_out), pictures.only(held_out)
     for name, part in (("training", train_part), ("validation", validation)):
         counts = part.counts()
