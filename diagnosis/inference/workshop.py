@@ -3,6 +3,7 @@
 TensorFlow and pandas take seconds to import, so they are where they are needed, after what can be refused at once.
 """
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,8 +49,8 @@ def train(
     """Train a network as ml_model.training.pipeline.train does; the new bundle's folder, and whether it is current.
 
     teacher: the bundle to learn from, as `evaluate` takes it. options: fields of
-    ml_model.training.fitting.Settings. Takes seconds to import TensorFlow. Raises DataError, and Unavailable for
-    the teacher.
+    ml_model.training.fitting.Settings. Takes seconds to import TensorFlow. Raises DataError, Unavailable for
+    the teacher, and OSError at once where `root` cannot be written.
     """
     root = root or bundles.root()
     dataset.labelled_files(data_dir / "train")  # told at once, not after TensorFlow's seconds
@@ -58,12 +59,16 @@ def train(
     for folder in filter(None, (other_pictures, other_chests)):
         dataset.some_picture(folder)
     opened = _teacher(teacher) if teacher else None
+    work = Path(settings.VAR_DIR) / "training"
+    for folder in (work, root):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
     from ml_model.training import distillation, pipeline
 
     folder = pipeline.train(
         data_dir,
         replace(distillation.SETTINGS if opened else pipeline.Settings(), **options),
-        work=Path(settings.VAR_DIR) / "training",
+        work=work,
         root=root,
         extra=extra,
         other_pictures=other_pictures,

@@ -385,6 +385,27 @@ def test_a_training_without_any_loss_is_told(data, tmp_path, monkeypatch):
         pipeline.train(data, pipeline.Settings(**TINY), work=tmp_path, root=tmp_path, verbose=0, say=lambda text: None)
 
 
+def test_a_student_without_any_loss_is_told(trained, data, tmp_path, monkeypatch):
+    import keras
+
+    from ml_model.training import pipeline
+
+    def fit(model, lessons, *, callbacks, **options):
+        Path(callbacks[1].filename).write_text("epoch,val_loss\n0,nan\n1,nan\n")
+
+    monkeypatch.setattr(keras.Model, "fit", fit)
+    with pytest.raises(DataError, match=r"student learned nothing.*--learning-rate"):
+        pipeline.train(
+            data,
+            pipeline.Settings(**TINY),
+            work=tmp_path,
+            root=tmp_path,
+            teacher=Classifier(trained.folder),
+            verbose=0,
+            say=lambda text: None,
+        )
+
+
 def test_the_gate_is_fitted_with_one_picture_of_another_hospital(trained, data, tmp_path):
     import keras
 

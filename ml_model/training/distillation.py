@@ -6,6 +6,7 @@ shown with the greys of those, and of those the student learns how the teacher r
 """
 
 import hashlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 from keras import layers, ops
 
 from ml_model import bundle, network
-from ml_model.dataset import PictureSet
+from ml_model.dataset import DataError, PictureSet
 from ml_model.training import augmentation, fitting, normalisation
 from ml_model.training.fitting import Fitted, Settings
 
@@ -43,7 +44,8 @@ def distil(
     """A student of the bundle in `teacher`, as of its last epoch: validation, one hospital, cannot tell the best one.
 
     It starts from the pretrained trunk of the teacher, which `train_model` made. elsewhere: chest X-rays of other
-    hospitals, uint8 (n, size, size, 1). work: a folder for checkpoints, as of `fitting.fit`.
+    hospitals, uint8 (n, size, size, 1). work: a folder for checkpoints, as of `fitting.fit`. Raises DataError where
+    the last epoch came to no loss.
     """
     elsewhere = train.pictures[:0] if elsewhere is None else elsewhere
     lesson_code = Path(__file__).read_bytes()
@@ -87,6 +89,8 @@ def distil(
         )
         backup.unlink(missing_ok=True)
         done = fitting.read_history(log)
+    if math.isnan(done[-1]["val_loss"]):
+        raise DataError("The student learned nothing: its loss is no number. Choose a lower --learning-rate.")
     model.load_weights(last)
     model = normalisation.plain(model)
     model.trainable = False
