@@ -147,13 +147,18 @@ def _answered(sender: access.Person, idempotency_key: str, number: int, request_
 def analyse_all_the_same(rejected: Prediction, *, by: access.Person) -> Prediction:
     """Analyse a rejected picture again, whatever it shows: a further prediction of the same upload, `forced`.
 
-    Should the served model take it for a chest X-ray, the new prediction is an ordinary one.
+    Should the served model take it for a chest X-ray, the new prediction is an ordinary one. Asked again, as by
+    whoever went back to the page with the button, it is the same one while the same model answers.
     Raises serving.Unavailable without a classifier, NotStored, and FileNotFoundError where storage has lost it.
     """
     upload = rejected.upload
+    operating_point = _still_known(rejected.operating_point)
+    answers = upload.predictions.exclude(status=Prediction.Status.REJECTED)
+    if earlier := answers.filter(model_version=serving.model_version(), operating_point=operating_point).first():
+        return earlier
     with upload.file.open() as file:
         picture = serving.read(file.read())
-    finding = serving.diagnose(picture, operating_point=_still_known(rejected.operating_point))
+    finding = serving.diagnose(picture, operating_point=operating_point)
     prediction = _prediction(upload, finding, force=True)
     _store(_heatmap_file(prediction, finding), [prediction], by=by)
     return prediction

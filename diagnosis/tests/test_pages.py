@@ -100,6 +100,8 @@ def test_what_is_no_chest_xray_is_refused_kept_and_analysed_on_request(client, n
     assert forced.upload == rejected.upload
     assert "Unreliable" in text(page)
     assert forced.label in text(page)
+    assert client.post(address).url == f"/predictions/{forced.pk}/"  # as after going back
+    assert Prediction.objects.filter(status="forced").get() == forced
 
 
 def test_an_answered_picture_is_not_analysed_again(client, xray):
