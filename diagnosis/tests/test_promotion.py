@@ -160,6 +160,18 @@ def test_a_damaged_log_is_told_and_a_version_can_be_promoted_all_the_same(models
     assert current(models) == NEW
 
 
+def test_a_last_line_that_was_cut_off_counts_for_nothing(models):
+    promote(NEW)
+    with (models / "promotions.jsonl").open("a") as log:
+        log.write('{"when": "2026-')
+    promote("--back")
+    assert current(models) == OLD
+    assert [json.loads(line)["back"] for line in (models / "promotions.jsonl").read_text().splitlines()] == [
+        False,
+        True,
+    ]
+
+
 def test_a_folder_that_cannot_be_written_is_told(models):
     (models / "promotions.jsonl").mkdir()
     refused(models, NEW, match="MODELS_DIR")

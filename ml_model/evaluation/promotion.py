@@ -111,7 +111,7 @@ def _threshold(classifier: Classifier) -> float:
 def _read(root: Path) -> list[tuple[bool, str, str | None]]:
     """Of each line of the log whether it went back, the version, and the one before. Raises Refused."""
     try:
-        lines = [json.loads(line) for line in (root / LOG).read_text().splitlines()]
+        lines = [json.loads(line) for line in _whole_lines(root / LOG).splitlines()]
         return [(line["back"], line["version"], line["before"]) for line in lines]
     except FileNotFoundError:
         return []
@@ -119,10 +119,18 @@ def _read(root: Path) -> list[tuple[bool, str, str | None]]:
         raise Refused(f"{root / LOG} is damaged. Name a version to promote.") from error
 
 
+def _whole_lines(path: Path) -> bytes:
+    """The log without a last line that was cut off while it was written, of a change that was not made."""
+    log = path.read_bytes()
+    return log[: log.rfind(b"\n") + 1]
+
+
 def _switch(to: Classifier, root: Path, promotion: Promotion, *, back: bool = False) -> Promotion:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     path, length = root / LOG, None
     try:
+        if path.exists():
+            os.truncate(path, len(_whole_lines(path)))
         with path.open("a") as log:  # told first, and for good: a change that cannot be told is not made
             length = log.tell()
             log.write(json.dumps({"when": now, "back": back, **asdict(promotion)}) + "\n")
