@@ -17,7 +17,7 @@ def draw(width: int = 640, height: int = 560, *, opacity: float = 0.0, seed: int
     blur, as a share of the longer side; a tenth leaves but haze of a chest.
     """
     jitter = [((seed * 7919 + k * 104729) % 1000) / 1000 - 0.5 if seed else 0.0 for k in range(4)]
-    y, x = np.mgrid[0:height, 0:width].astype(np.float64)
+    y, x = (axis.astype(np.float64) for axis in np.ogrid[0:height, 0:width])
     x = (x / width - 0.5) * 2 - 0.05 * jitter[0]
     y = (y / height - 0.5) * 2 - 0.05 * jitter[1]
 
