@@ -147,12 +147,12 @@ def xray_data() -> Path:
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict) -> dict:
-    """Playwright uses the system's Chromium; nothing is downloaded."""
-    for command in ("chromium", "chromium-browser", "google-chrome"):
+    """Playwright uses the system's Chromium, without its windows where there is that; nothing is downloaded."""
+    for command in ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"):
         if found := shutil.which(command):
             flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]
             return {**browser_type_launch_args, "executable_path": found, "args": flags}
-    pytest.skip("needs Chromium: apt-get install chromium")
+    pytest.skip("needs Chromium: apt-get install chromium-headless-shell")
 
 
 @pytest.fixture
