@@ -1,5 +1,6 @@
 """Fixtures for every test: drawn pictures, a folder for files, and three people."""
 
+import functools
 import io
 import os
 import shutil
@@ -62,6 +63,7 @@ def own_storage(settings, tmp_path: Path) -> None:
     settings.MEDIA_ROOT = str(tmp_path / "media")
     settings.ANONYMOUS_UPLOADS = True
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.WHITENOISE_AUTOREFRESH = True  # or each new client would first search the folders for every style sheet
 
 
 @pytest.fixture(autouse=True)
@@ -80,13 +82,16 @@ def forget_throttling() -> None:
     cache.clear()
 
 
+_drawn = functools.lru_cache(maxsize=64)(phantom.draw)
+
+
 @pytest.fixture
 def xray() -> Callable[..., bytes]:
     """Draws a phantom chest X-ray as a picture file: `xray("PNG", opacity=1, quality=90)`."""
 
     def make(file_format: str = "JPEG", *, size: tuple[int, int] = (640, 560), opacity=0.0, seed=0, **options) -> bytes:
         file = io.BytesIO()
-        phantom.draw(*size, opacity=opacity, seed=seed).save(file, file_format, **options)
+        _drawn(*size, opacity=opacity, seed=seed).save(file, file_format, **options)
         return file.getvalue()
 
     return make
