@@ -197,7 +197,7 @@ def test_the_grey_window_spreads_what_is_in_it_and_inverting_turns_it_round(view
     before = shown_grey(viewer)
     press(viewer, "Invert")
     viewer.mouse.move(0, 0)
-    assert 255 - shown_grey(viewer) == pytest.approx(before, abs=3)
+    assert np.abs(255 - shown_grey(viewer) - before).max() <= 3
     press(viewer, "Invert")
 
     box = box_of(viewer)
@@ -218,7 +218,7 @@ def test_the_grey_window_spreads_what_is_in_it_and_inverting_turns_it_round(view
     expect(viewer.get_by_label("Brightness", exact=True)).to_have_value("20")
     press(viewer, "Reset the view")
     viewer.mouse.move(0, 0)
-    assert shown_grey(viewer) == pytest.approx(before, abs=1)
+    assert np.abs(shown_grey(viewer) - before).max() <= 1
 
 
 def test_everything_goes_by_keyboard_and_keys_elsewhere_mean_nothing(viewer: Page):
