@@ -16,8 +16,10 @@ ROOT = Path(__file__).resolve().parent.parent
 DISK_MB = 1024
 _ACCOUNT = """
 from django.contrib.auth import get_user_model
+from django.core.management import call_command
 from diagnosis import roles
 from diagnosis.models import ApiToken
+call_command("migrate", verbosity=0)
 user = get_user_model().objects.create_user("program")
 roles.give(user, "uploader")
 print("token", ApiToken.objects.create(user=user, name="program")[1])
@@ -74,7 +76,6 @@ class Site:
 
     def account(self) -> str:
         """Make the database and one account that may upload; returns its token."""
-        self.manage("migrate", "--verbosity", "0")
         return self.manage("shell", "--command", _ACCOUNT).split("token ")[1].strip()
 
     def start(self, configuration: str = "pneumonia_site/gunicorn.py") -> None:
