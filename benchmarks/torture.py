@@ -314,18 +314,18 @@ class Plan:
 
 
 PLAN = [
-    Plan("nothing", nothing, 15, 3),
-    Plan("workers killed with -9", kill_workers, 45, 5),
+    Plan("nothing", nothing, 15, 1),
+    Plan("workers killed with -9", kill_workers, 45, 3),
     Plan("server stopped and started", restart, 20, 0),
     Plan("server killed as a whole", kill_server, 20, 1),
     Plan("graceful reloads", reload, 15, 2.5),
-    Plan("disk full", full_disk, 30, 4),
+    Plan("disk full", full_disk, 30, 3),
     Plan("database read-only", read_only_database, 20, 4),
     Plan("database locked by another program", locked_database, 25, 0),
-    Plan("half requests and slowloris", slow_clients, 40, 4),
-    Plan("bodies of 200 MB", huge_bodies, 15, 2),
-    Plan("pictures dear to decode", dear_pictures, 25, 2),
-    Plan("nothing again", nothing, 10, 2),
+    Plan("half requests and slowloris", slow_clients, 40, 2),
+    Plan("bodies of 200 MB", huge_bodies, 15, 1),
+    Plan("pictures dear to decode", dear_pictures, 25, 1),
+    Plan("nothing again", nothing, 10, 1),
 ]
 
 
