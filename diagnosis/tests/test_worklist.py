@@ -162,8 +162,9 @@ def way_back(page) -> str:
 
 
 @pytest.mark.parametrize("sort", ["", "oldest", "high", "low", "name"])
-def test_results_lead_on_and_back_in_the_order_of_the_list(of_alice, alice, charlie, sort):
-    for number in range(60):
+def test_results_lead_on_and_back_in_the_order_of_the_list(of_alice, alice, charlie, monkeypatch, sort):
+    monkeypatch.setattr("diagnosis.web.worklist.PAGE_SIZE", 10)
+    for number in range(16):
         make(alice, number, probability=number % 3 / 10)
     make(alice, 98, label="Pneumonia", probability=0.5)
     make(charlie, 99)
