@@ -324,7 +324,7 @@ def test_the_activation_map_adds_up_to_the_logit(trained):
     pixels = preprocessing.to_input(phantom.draw(opacity=1), 64)[np.newaxis]
     push = export.push_map(model).predict(pixels, verbose=0)
     _, bias = model.get_layer(network.HEAD).get_weights()
-    assert push.mean() + bias[0] == pytest.approx(export.logits(model, pixels)[0], abs=1e-3)
+    assert push.mean() + bias[0] == pytest.approx(export.asking_logits(model)(pixels)[0], abs=1e-3)
 
 
 def test_training_again_takes_up_what_was_done(trained, data, tmp_path, monkeypatch):

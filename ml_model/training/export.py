@@ -28,10 +28,13 @@ SCREENING_SENSITIVITY = 0.98
 CHOSEN_ON = "validation pictures and one augmented copy of each"
 
 
-def logits(model: keras.Model, pictures: np.ndarray) -> np.ndarray:
-    """The network's logits before the sigmoid: float64 (n,). pictures: uint8 (n, size, size, 1)."""
+def asking_logits(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """What gives the network's logits before the sigmoid, float64 (n,), of pictures, uint8 (n, size, size, 1).
+
+    It is slow to ask for the first time alone, and follows the weights of `model`.
+    """
     headless = keras.Model(model.input, model.get_layer(network.HEAD).output)
-    return headless.predict(pictures, batch_size=64, verbose=0)[:, 0].astype(np.float64)
+    return lambda pictures: headless.predict(pictures, batch_size=64, verbose=0)[:, 0].astype(np.float64)
 
 
 def calibrate(model: keras.Model, values: np.ndarray, labels: np.ndarray) -> float:
@@ -113,7 +116,8 @@ def write_bundle(
     it is complete and was opened as a server would open it. Does not make it current.
     """
     validation = fitted.validation
-    values = logits(fitted.model, validation.pictures)
+    logits = asking_logits(fitted.model)
+    values = logits(validation.pictures)
     temperature = calibrate(fitted.model, values, validation.labels)
     probabilities = metrics.sigmoid(values / temperature)
     points = {
@@ -149,7 +153,7 @@ def write_bundle(
         operating_points=points,
         default_operating_point="balanced",
         files={name: bundle.sha256(draft / name) for name in (bundle.KERAS_FILE, bundle.SERVING_FILE)},
-        golden=golden_pictures(lambda inputs: metrics.sigmoid(logits(fitted.model, inputs)), settings.size),
+        golden=golden_pictures(lambda inputs: metrics.sigmoid(logits(inputs)), settings.size),
         gate=gate_facts,
         intended_use=INTENDED_USE + (OF_THE_PUBLIC_SET if "population" in data else OF_OTHERS),
         training={
