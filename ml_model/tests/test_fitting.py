@@ -48,7 +48,8 @@ def test_a_checkpoint_that_is_cut_off_leaves_the_one_before(tmp_path, monkeypatc
 
     from ml_model.training import fitting
 
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    frozen = keras.layers.Dense(1, trainable=False)
+    model = keras.Sequential([keras.Input((1,)), frozen, keras.layers.Dense(1)])
     model.compile(keras.optimizers.SGD(), "mse")
     backup = tmp_path / fitting.BACKUP
     keep = fitting.KeepLast(model, backup)
