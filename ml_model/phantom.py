@@ -5,6 +5,8 @@ frontal radiograph has in coarse strokes: body, lungs, spine, heart, diaphragm, 
 collar bones and grain, and on request a patch of consolidation.
 """
 
+import functools
+
 import numpy as np
 from PIL import Image, ImageFilter
 
@@ -16,6 +18,12 @@ def draw(width: int = 640, height: int = 560, *, opacity: float = 0.0, seed: int
     seed: moves the anatomy and the grain a little, so that pictures differ. blur: deviation of a Gaussian
     blur, as a share of the longer side; a tenth leaves but haze of a chest.
     """
+    drawn = _sharp(width, height, opacity, seed)
+    return drawn.filter(ImageFilter.GaussianBlur(blur * max(width, height))) if blur else drawn.copy()
+
+
+@functools.lru_cache(maxsize=4)  # whoever chooses golden pictures blurs each of them in turn
+def _sharp(width: int, height: int, opacity: float, seed: int) -> Image.Image:
     jitter = [((seed * 7919 + k * 104729) % 1000) / 1000 - 0.5 if seed else 0.0 for k in range(4)]
     # One column and one row: what depends on one of them alone is computed once, and not for each pixel.
     y, x = (axis.astype(np.float64) for axis in np.ogrid[0:height, 0:width])
@@ -54,5 +62,4 @@ def draw(width: int = 640, height: int = 560, *, opacity: float = 0.0, seed: int
         texture = 0.85 + 0.15 * np.sin(x * 37 + 3 * np.sin(y * 23)) * np.sin(y * 41)
         picture += 125 * opacity * patch * texture * lungs
     picture += np.random.Generator(np.random.PCG64(seed)).integers(-5, 6, size=picture.shape)
-    drawn = Image.fromarray(np.clip(np.rint(picture), 0, 255).astype(np.uint8), mode="L")
-    return drawn.filter(ImageFilter.GaussianBlur(blur * max(width, height))) if blur else drawn
+    return Image.fromarray(np.clip(np.rint(picture), 0, 255).astype(np.uint8), mode="L")
