@@ -188,6 +188,7 @@ def test_a_note_outlives_a_session_that_ended_and_a_change_of_language(queue: Pa
     queue.get_by_role("button", name="Normal").click()
     expect(queue).not_to_have_url(picture)
     assert Review.objects.get().note == "lower left"
+    wait_until(queue, "sessionStorage.length === 0")
     queue.goto(picture)
     expect(queue.get_by_label("Note")).to_have_value("")
 
@@ -199,7 +200,7 @@ def test_a_note_goes_to_nobody_else(queue: Page, live_server, client, ada):
     queue.context.add_cookies([{"name": "sessionid", "value": cookie, "url": live_server.url}])
     queue.reload()
     expect(queue.get_by_label("Note")).to_have_value("")
-    assert queue.evaluate("sessionStorage.length") == 0
+    wait_until(queue, "sessionStorage.length === 0")
 
 
 def test_a_note_that_is_being_written_outlives_a_change_of_theme(queue: Page):

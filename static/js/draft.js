@@ -3,10 +3,11 @@
 
 const PREFIX = "draft:";
 
-/* `form`: with a field `note`; its data tell who writes (`reader`), which reading of theirs is the last one so far
-   (`last`), and the sentence that says, in `status`, that one was not recorded (`lost`). */
+/* `form`: with a field `note`; its data tell who writes (`reader`), which reading of this picture is their last one so far
+   (`last`), which picture they read before (`recorded`), and the sentence that says, in `status`, that a reading was not
+   recorded (`lost`). */
 export function keepDraft(form, status) {
-  const { reader, last, lost } = form.dataset;
+  const { reader, last, recorded, lost } = form.dataset;
   const place = PREFIX + location.pathname;
   let storage;
   try {
@@ -27,11 +28,11 @@ export function keepDraft(form, status) {
 
   for (const key of Object.keys(storage).filter((each) => each.startsWith(PREFIX))) {
     const draft = JSON.parse(storage.getItem(key));
-    // Somebody else's, or recorded by now.
-    if (draft.reader !== reader || (key === place && draft.last !== last)) storage.removeItem(key);
+    const isRecorded = key === place ? draft.last !== last : recorded && key.includes(recorded);
+    if (draft.reader !== reader || isRecorded) storage.removeItem(key);
     else if (key === place) {
       form.note.value = draft.note;
-      if (draft.sent) status.append(Object.assign(document.createElement("p"), { className: "review__said", textContent: lost }));
+      if (draft.sent) status.append(Object.assign(document.createElement("p"), { className: "errornote", textContent: lost }));
       keep(false);
     }
   }
