@@ -155,7 +155,7 @@ def xray_data() -> Path:
 
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict) -> dict:
-    """Playwright uses the system's Chromium, without its windows where there is that; nothing is downloaded."""
+    """Playwright uses the system's Chromium, its headless shell where that is installed; nothing is downloaded."""
     for command in ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"):
         if found := shutil.which(command):
             flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking"]

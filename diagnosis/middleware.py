@@ -78,6 +78,8 @@ def keep_answers_private(get_response: Handler) -> Handler:
         response = get_response(request)
         at_most = "no-store" if settings.SESSION_COOKIE_NAME in request.COOKIES else "no-cache"
         response.headers.setdefault("Cache-Control", f"private, {at_most}")
+        if getattr(request, "logged_out", False):
+            response.headers["Clear-Site-Data"] = '"storage"'  # notes that were being written
         return response
 
     return middleware
@@ -113,7 +115,7 @@ def limit_request_size(get_response: Handler) -> Handler:
             announced = 0
         if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
             return problems.length_required()
-        if request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
+        if announced and request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
             return problems.encoded()
         if announced <= largest_body(request.path_info):
             return get_response(request)

@@ -32,6 +32,14 @@ class KeyReused(Exception):
     code = "idempotency_key_reused"
 
 
+class _AnsweredMeanwhile(Exception):
+    """Another request for the same was quicker; `answer` is what it got."""
+
+    def __init__(self, answer: Prediction):
+        super().__init__()
+        self.answer = answer
+
+
 class NotStored(Exception):
     """The machine could not keep a picture; nothing of it was kept. `fault` tells why."""
 
@@ -152,20 +160,27 @@ def analyse_all_the_same(rejected: Prediction, *, by: access.Person) -> Predicti
     Raises serving.Unavailable without a classifier, NotStored, and FileNotFoundError where storage has lost it.
     """
     upload = rejected.upload
-    operating_point = _still_known(rejected.operating_point)
-    answers = upload.predictions.exclude(status=Prediction.Status.REJECTED)
-    if earlier := answers.filter(model_version=serving.model_version(), operating_point=operating_point).first():
+    known = serving.operating_points()
+    operating_point = rejected.operating_point if rejected.operating_point in known else next(iter(known), None)
+    answers = upload.predictions.exclude(status=Prediction.Status.REJECTED).filter(
+        model_version=serving.model_version(), operating_point=operating_point
+    )
+    if earlier := answers.first():
         return earlier
     with upload.file.open() as file:
         picture = serving.read(file.read())
     finding = serving.diagnose(picture, operating_point=operating_point)
     prediction = _prediction(upload, finding, force=True)
-    _store(_heatmap_file(prediction, finding), [prediction], by=by)
+
+    def check() -> None:
+        if earlier := answers.exclude(pk=prediction.pk).first():
+            raise _AnsweredMeanwhile(earlier)
+
+    try:
+        _store(_heatmap_file(prediction, finding), [prediction], by=by, check=check)
+    except _AnsweredMeanwhile as twin:
+        return twin.answer
     return prediction
-
-
-def _still_known(operating_point: str) -> str | None:
-    return operating_point if operating_point in serving.operating_points() else None
 
 
 def _prediction(upload: Upload, finding: serving.Finding, *, force: bool) -> Prediction:

@@ -217,7 +217,8 @@ def _load(
 def who_stays_together(pictures: PictureSet) -> np.ndarray:
     """(n,) of str: the patient of each picture, or one name for all patients of whom the very same picture is there.
 
-    As with copies under another name, which would else be learned from and validated on.
+    As with copies under another name, which would else be learned from and validated on. The name is that of the first
+    patient, so a further copy may move the others.
     """
     others: dict[str, str] = {}
 

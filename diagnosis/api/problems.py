@@ -63,13 +63,12 @@ class NotAnalysed(exceptions.APIException):
 
 
 class AnotherVersion(exceptions.APIException):
-    """`If-Match` names a picture that is not the one there is, or `If-Unmodified-Since` asks for one of another day."""
+    """`If-Match` names a picture that is not the one there is."""
 
     status_code = 412
     default_code = "precondition_failed"
     default_detail = (
-        "The picture is not the one that `If-Match` names. Ask without it, and without `If-Unmodified-Since`, since "
-        "pictures have no date, or with the `ETag` of an answer."
+        "The picture is not the one that `If-Match` names. Ask without it, or with the `ETag` of an answer."
     )
 
 

@@ -50,7 +50,7 @@ def train(
 
     teacher: the bundle to learn from, as `evaluate` takes it. options: fields of
     ml_model.training.fitting.Settings. Takes seconds to import TensorFlow. Raises DataError, Unavailable for
-    the teacher, and OSError at once where `root` cannot be written.
+    the teacher, and OSError at once where checkpoints or the bundle cannot be written.
     """
     root = root or bundles.root()
     dataset.labelled_files(data_dir / "train")  # told at once, not after TensorFlow's seconds
@@ -62,7 +62,10 @@ def train(
     work = Path(settings.VAR_DIR) / "training"
     for folder in (work, root):
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        try:
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(folder)) from error
     from ml_model.training import distillation, pipeline
 
     folder = pipeline.train(

@@ -104,6 +104,22 @@ def test_what_is_no_chest_xray_is_refused_kept_and_analysed_on_request(client, n
     assert Prediction.objects.filter(status="forced").get() == forced
 
 
+def test_two_requests_for_a_refused_picture_at_the_same_time_make_one_result(client, no_xray, monkeypatch, settings):
+    send(client, ("board.png", no_xray))
+    address = f"/predictions/{Prediction.objects.get().pk}/all-the-same"
+    diagnose = serving.diagnose
+
+    def after_a_quicker_twin(picture, **options):
+        monkeypatch.setattr(serving, "diagnose", diagnose)
+        client.post(address)
+        return diagnose(picture, **options)
+
+    monkeypatch.setattr(serving, "diagnose", after_a_quicker_twin)
+    page = client.post(address)
+    assert page.url == f"/predictions/{Prediction.objects.get(status='forced').pk}/"
+    assert len(list(Path(settings.MEDIA_ROOT).rglob("heatmap.png"))) == 1
+
+
 def test_an_answered_picture_is_not_analysed_again(client, xray):
     send(client, ("a.jpg", xray()))
     prediction = Prediction.objects.get()

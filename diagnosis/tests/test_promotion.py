@@ -166,10 +166,17 @@ def test_a_last_line_that_was_cut_off_counts_for_nothing(models):
         log.write('{"when": "2026-')
     promote("--back")
     assert current(models) == OLD
-    assert [json.loads(line)["back"] for line in (models / "promotions.jsonl").read_text().splitlines()] == [
-        False,
-        True,
-    ]
+    lines = (models / "promotions.jsonl").read_text().splitlines()
+    assert [json.loads(line)["back"] for line in lines] == [False, True]
+
+
+def test_a_last_line_without_its_end_counts(models):
+    promote(NEW)
+    log = models / "promotions.jsonl"
+    log.write_text(log.read_text().removesuffix("\n"))  # as an editor may leave it
+    promote("--back")
+    assert current(models) == OLD
+    assert len(log.read_text().splitlines()) == 2
 
 
 def test_a_folder_that_cannot_be_written_is_told(models):

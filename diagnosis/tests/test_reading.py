@@ -179,18 +179,33 @@ def test_a_note_outlives_a_session_that_ended_and_a_change_of_language(queue: Pa
     queue.get_by_label("Username").fill("bob")
     queue.get_by_label("Password").fill("secret of bob")
     queue.get_by_role("button", name="Log in").click()
-    expect(queue.get_by_text("was not recorded")).to_be_visible()
+    expect(queue.get_by_text("may not have been recorded")).to_be_visible()
     assert queue.url == picture
     assert not Review.objects.exists()
     queue.get_by_role("button", name="Français").click()
     expect(queue.get_by_label("Note")).to_have_value("lower left")
-    expect(queue.get_by_text("pas été enregistrée")).to_have_count(0)  # said once
+    expect(queue.get_by_text("peut-être pas été enregistrée")).to_have_count(0)  # said once
     queue.get_by_role("button", name="Normal").click()
     expect(queue).not_to_have_url(picture)
     assert Review.objects.get().note == "lower left"
     wait_until(queue, "sessionStorage.length === 0")
     queue.goto(picture)
     expect(queue.get_by_label("Note")).to_have_value("")
+
+
+def test_a_note_goes_with_whoever_logs_out(queue: Page, live_server):
+    queue.get_by_label("Note").fill("lower left")
+    wait_until(queue, "sessionStorage.length === 1")
+    queue.get_by_role("button", name="Log out").click()
+    expect(queue.get_by_text("You are logged out")).to_be_visible()
+    wait_until(queue, "sessionStorage.length === 0")
+
+
+def test_what_another_program_left_in_the_tab_harms_nothing(queue: Page):
+    queue.evaluate("sessionStorage.setItem('draft:x', 'no draft')")
+    queue.reload()
+    expect(queue.get_by_role("button", name="Unreadable")).to_be_enabled()
+    wait_until(queue, "sessionStorage.length === 0")
 
 
 def test_a_note_goes_to_nobody_else(queue: Page, live_server, client, ada):

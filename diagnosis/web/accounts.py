@@ -122,7 +122,8 @@ def take_along(request: HttpRequest, user: User, **signal: Any) -> None:
 
 @receiver(user_logged_out)
 def say_goodbye(request: HttpRequest, **signal: Any) -> None:
-    """Say that the log-out worked, by whichever door somebody left."""
+    """Say that the log-out worked, by whichever door somebody left, and leave nothing of theirs in the browser."""
+    request.logged_out = True  # type: ignore[attr-defined]
     messages.success(request, _("You are logged out. On a shared computer, close the browser too."), fail_silently=True)
 
 

@@ -111,7 +111,8 @@ def _threshold(classifier: Classifier) -> float:
 def _read(root: Path) -> list[tuple[bool, str, str | None]]:
     """Of each line of the log whether it went back, the version, and the one before. Raises Refused."""
     try:
-        lines = [json.loads(line) for line in _whole_lines(root / LOG).splitlines()]
+        log = (root / LOG).read_bytes()
+        lines = [json.loads(line) for line in log[: _end(log)].splitlines()]
         return [(line["back"], line["version"], line["before"]) for line in lines]
     except FileNotFoundError:
         return []
@@ -119,21 +120,27 @@ def _read(root: Path) -> list[tuple[bool, str, str | None]]:
         raise Refused(f"{root / LOG} is damaged. Name a version to promote.") from error
 
 
-def _whole_lines(path: Path) -> bytes:
-    """The log without a last line that was cut off while it was written, of a change that was not made."""
-    log = path.read_bytes()
-    return log[: log.rfind(b"\n") + 1]
+def _end(log: bytes) -> int:
+    """Where the log ends without a last line that was cut off while it was written, of a change that was not made."""
+    begins = log.rfind(b"\n") + 1
+    try:
+        json.loads(log[begins:])
+    except ValueError:
+        return begins
+    return len(log)
 
 
 def _switch(to: Classifier, root: Path, promotion: Promotion, *, back: bool = False) -> Promotion:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     path, length = root / LOG, None
     try:
-        if path.exists():
-            os.truncate(path, len(_whole_lines(path)))
-        with path.open("a") as log:  # told first, and for good: a change that cannot be told is not made
-            length = log.tell()
-            log.write(json.dumps({"when": now, "back": back, **asdict(promotion)}) + "\n")
+        earlier = path.read_bytes() if path.exists() else b""
+        with path.open("ab") as log:  # told first, and for good: a change that cannot be told is not made
+            length = _end(earlier)
+            log.truncate(length)
+            if length and not earlier[:length].endswith(b"\n"):  # as after an editor
+                log.write(b"\n")
+            log.write(json.dumps({"when": now, "back": back, **asdict(promotion)}).encode() + b"\n")
             log.flush()
             os.fsync(log.fileno())
         bundle.make_current(to.folder)

@@ -45,7 +45,7 @@ def distil(
 
     It starts from the pretrained trunk of the teacher, which `train_model` made. elsewhere: chest X-rays of other
     hospitals, uint8 (n, size, size, 1). work: a folder for checkpoints, as of `fitting.fit`. Raises DataError where
-    the last epoch came to no loss.
+    the loss of the last epoch is no number.
     """
     elsewhere = train.pictures[:0] if elsewhere is None else elsewhere
     lesson_code = Path(__file__).read_bytes()
@@ -89,7 +89,7 @@ def distil(
         )
         backup.unlink(missing_ok=True)
         done = fitting.read_history(log)
-    if math.isnan(done[-1]["val_loss"]):
+    if not math.isfinite(done[-1]["val_loss"]):
         raise DataError("The student learned nothing: its loss is no number. Choose a lower --learning-rate.")
     model.load_weights(last)
     model = normalisation.plain(model)

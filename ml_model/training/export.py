@@ -31,7 +31,7 @@ CHOSEN_ON = "validation pictures and one augmented copy of each"
 def asking_logits(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     """What gives the network's logits before the sigmoid, float64 (n,), of pictures, uint8 (n, size, size, 1).
 
-    It is slow to ask for the first time alone, and follows the weights of `model`.
+    Only the first call is slow. It follows the weights of `model`.
     """
     headless = keras.Model(model.input, model.get_layer(network.HEAD).output)
     return lambda pictures: headless.predict(pictures, batch_size=64, verbose=0)[:, 0].astype(np.float64)

@@ -9,17 +9,19 @@ const PREFIX = "draft:";
 export function keepDraft(form, status) {
   const { reader, last, recorded, lost } = form.dataset;
   const place = PREFIX + location.pathname;
-  let storage;
+  let storage = null;
   try {
     storage = window.sessionStorage;
   } catch {
-    return; // closed to this page: it works as well without
+    // closed to this page
   }
+  if (!storage) return; // it works as well without
 
   const keep = (sent) => {
     const note = form.note.value;
     try {
-      if (note || sent) storage.setItem(place, JSON.stringify({ reader, last, note, sent }));
+      // An emptied one as well, where the server has kept what was there before.
+      if (note || sent || form.note.defaultValue) storage.setItem(place, JSON.stringify({ reader, last, note, sent }));
       else storage.removeItem(place);
     } catch {
       // full: the note is still in its field
@@ -27,15 +29,26 @@ export function keepDraft(form, status) {
   };
 
   for (const key of Object.keys(storage).filter((each) => each.startsWith(PREFIX))) {
-    const draft = JSON.parse(storage.getItem(key));
-    const isRecorded = key === place ? draft.last !== last : recorded && key.includes(recorded);
-    if (draft.reader !== reader || isRecorded) storage.removeItem(key);
-    else if (key === place) {
+    const draft = parsed(storage.getItem(key));
+    const isRecorded = key === place ? draft?.last !== last : draft?.sent && recorded && key.includes(recorded);
+    if (draft?.reader !== reader || isRecorded) storage.removeItem(key);
+    else if (key === place && form.note.value === form.note.defaultValue) {
       form.note.value = draft.note;
       if (draft.sent) status.append(Object.assign(document.createElement("p"), { className: "errornote", textContent: lost }));
       keep(false);
     }
   }
   form.note.addEventListener("input", () => keep(false));
-  form.addEventListener("submit", ({ submitter }) => keep(submitter?.name === "reading"));
+  form.addEventListener("submit", ({ submitter, defaultPrevented }) => {
+    if (!defaultPrevented) keep(submitter?.name === "reading");
+  });
+}
+
+/* Nothing for what is no draft of this page's. */
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
 }

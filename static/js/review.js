@@ -36,8 +36,6 @@ document.addEventListener(
   { capture: true },
 );
 
-keepDraft(form, form.querySelector("[role=status]"));
-
 // A second press while the answer is on its way would record a second reading.
 form.addEventListener("submit", (event) => {
   if (form.dataset.sent) event.preventDefault();
@@ -46,6 +44,7 @@ form.addEventListener("submit", (event) => {
 window.addEventListener("pageshow", () => {
   delete form.dataset.sent;
 });
+keepDraft(form, form.querySelector("[role=status]"));
 
 // And one that comes before the next picture is there would record a reading of what nobody has seen.
 for (const button of readings) button.disabled = true;
