@@ -1,6 +1,5 @@
 """Fixtures for every test: drawn pictures, a folder for files, and three people."""
 
-import functools
 import io
 import os
 import shutil
@@ -85,16 +84,13 @@ def forget_throttling() -> None:
     cache.clear()
 
 
-_drawn = functools.lru_cache(maxsize=64)(phantom.draw)
-
-
 @pytest.fixture
 def xray() -> Callable[..., bytes]:
     """Draws a phantom chest X-ray as a picture file: `xray("PNG", opacity=1, quality=90)`."""
 
     def make(file_format: str = "JPEG", *, size: tuple[int, int] = (640, 560), opacity=0.0, seed=0, **options) -> bytes:
         file = io.BytesIO()
-        _drawn(*size, opacity=opacity, seed=seed).save(file, file_format, **options)
+        phantom.draw(*size, opacity=opacity, seed=seed).save(file, file_format, **options)
         return file.getvalue()
 
     return make

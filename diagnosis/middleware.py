@@ -71,7 +71,7 @@ def keep_answers_private(get_response: Handler) -> Handler:
     not that one either where there is a session.
 
     Pages and the API's answers tell of one person's pictures. What a browser may keep, it shows once more to whoever
-    goes back after that person has logged out.
+    goes back after that person has logged out. What scripts keep in it goes when they log out.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
@@ -79,7 +79,7 @@ def keep_answers_private(get_response: Handler) -> Handler:
         at_most = "no-store" if settings.SESSION_COOKIE_NAME in request.COOKIES else "no-cache"
         response.headers.setdefault("Cache-Control", f"private, {at_most}")
         if getattr(request, "logged_out", False):
-            response.headers["Clear-Site-Data"] = '"storage"'  # notes that were being written
+            response.headers["Clear-Site-Data"] = '"storage"'
         return response
 
     return middleware

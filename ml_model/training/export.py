@@ -28,7 +28,7 @@ SCREENING_SENSITIVITY = 0.98
 CHOSEN_ON = "validation pictures and one augmented copy of each"
 
 
-def asking_logits(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+def logits_of(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
     """What gives the network's logits before the sigmoid, float64 (n,), of pictures, uint8 (n, size, size, 1).
 
     Only the first call is slow. It follows the weights of `model`.
@@ -116,7 +116,7 @@ def write_bundle(
     it is complete and was opened as a server would open it. Does not make it current.
     """
     validation = fitted.validation
-    logits = asking_logits(fitted.model)
+    logits = logits_of(fitted.model)
     values = logits(validation.pictures)
     temperature = calibrate(fitted.model, values, validation.labels)
     probabilities = metrics.sigmoid(values / temperature)

@@ -3,11 +3,10 @@
 
 const PREFIX = "draft:";
 
-/* `form`: with a field `note`; its data tell who writes (`reader`), which reading of this picture is their last one so far
-   (`last`), which picture they read before (`recorded`), and the sentence that says, in `status`, that a reading was not
-   recorded (`lost`). */
+/* `form`: with a field `note`; its data tell who writes (`reader`), their own reading of this picture so far (`own`), the
+   picture that they read last (`last`), and the sentence that says, in `status`, that a reading may be lost (`lost`). */
 export function keepDraft(form, status) {
-  const { reader, last, recorded, lost } = form.dataset;
+  const { reader, own, last, lost } = form.dataset;
   const place = PREFIX + location.pathname;
   let storage = null;
   try {
@@ -21,7 +20,7 @@ export function keepDraft(form, status) {
     const note = form.note.value;
     try {
       // An emptied one as well, where the server has kept what was there before.
-      if (note || sent || form.note.defaultValue) storage.setItem(place, JSON.stringify({ reader, last, note, sent }));
+      if (note || sent || form.note.defaultValue) storage.setItem(place, JSON.stringify({ reader, own, note, sent }));
       else storage.removeItem(place);
     } catch {
       // full: the note is still in its field
@@ -30,7 +29,7 @@ export function keepDraft(form, status) {
 
   for (const key of Object.keys(storage).filter((each) => each.startsWith(PREFIX))) {
     const draft = parsed(storage.getItem(key));
-    const isRecorded = key === place ? draft?.last !== last : draft?.sent && recorded && key.includes(recorded);
+    const isRecorded = key === place ? draft?.own !== own : draft?.sent && last && key.includes(last);
     if (draft?.reader !== reader || isRecorded) storage.removeItem(key);
     else if (key === place && form.note.value === form.note.defaultValue) {
       form.note.value = draft.note;

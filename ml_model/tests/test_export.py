@@ -1,0 +1,26 @@
+"""What goes into a bundle, without a training."""
+
+import pytest
+
+from ml_model import phantom, preprocessing
+
+pytestmark = pytest.mark.training
+
+
+@pytest.mark.parametrize("size", [32, 96, 128, 160, 256])
+def test_every_multiple_of_32_can_be_exported(size):
+    from ml_model import network
+    from ml_model.training import export
+
+    for model in (network.build(size), network.student(size)):
+        assert export.push_map(model).output.shape[1:] == (*model.get_layer(network.FINE).output.shape[1:3], 1)
+    assert network.student(160).get_layer("enlarge_picture").output.shape[1] == 128
+
+
+def test_golden_pictures_are_the_least_and_the_most_ill():
+    from ml_model.training import export
+
+    low, high = export.golden_pictures(lambda inputs: inputs.mean(axis=(1, 2, 3)) / 255, 64)
+    assert low.probability < high.probability
+    pixels = preprocessing.to_input(phantom.draw(opacity=high.opacity, seed=high.seed, blur=high.blur), 64)
+    assert high.probability == pytest.approx(pixels.mean() / 255)
