@@ -11,8 +11,9 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from knox.models import AbstractAuthToken
+from knox.models import AbstractAuthToken, AuthTokenManager
 
 from diagnosis.append_only import AppendOnly
 from diagnosis.inference import serving
@@ -372,10 +373,21 @@ class Review(AppendOnly):
         return self.reading == self.prediction.label
 
 
+class ApiTokenManager(AuthTokenManager):
+    """Makes tokens."""
+
+    def create(self, user: Any, **kwargs: Any) -> "tuple[ApiToken, str]":
+        """A token and its secret, in place of those of the user that are over."""
+        self.filter(user=user, expiry__lt=timezone.now()).delete()
+        return super().create(user, **kwargs)
+
+
 class ApiToken(AbstractAuthToken):
     """What a program logs in with instead of a password. Only its digest is kept."""
 
     name: models.CharField = models.CharField(_("name"), max_length=80, help_text=_("What the token is for."))
+
+    objects = ApiTokenManager()
 
     class Meta:
         verbose_name = _("API token")

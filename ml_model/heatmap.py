@@ -19,9 +19,8 @@ _ALPHA = np.rint(255 * np.clip((_STEPS - _CLEAR_BELOW) / (_FULL_FROM - _CLEAR_BE
 
 def picture(activation_map: np.ndarray, side: int) -> Image.Image:
     """A picture with a palette and transparency, `side` x `side` pixels, of a float (h, w) map with values 0..1."""
-    levels = Image.fromarray(np.clip(activation_map, 0, 1).astype(np.float32), mode="F")
-    values = np.clip(np.asarray(levels.resize((side, side), Image.Resampling.BICUBIC)), 0, 1)
-    coloured = Image.fromarray(np.rint(255 * values).astype(np.uint8), mode="P")
+    levels = Image.fromarray(np.rint(255 * np.clip(activation_map, 0, 1)).astype(np.uint8))
+    coloured = levels.resize((side, side), Image.Resampling.BICUBIC)
     coloured.putpalette(_PALETTE.tobytes())
     coloured.info["transparency"] = _ALPHA.tobytes()
     return coloured
@@ -35,5 +34,5 @@ def render(activation_map: np.ndarray, side: int = 192) -> bytes:
     is written five times as fast as four, and its 256 steps are as fine as 8-bit colours.
     """
     file = io.BytesIO()
-    picture(activation_map, side).save(file, "PNG", compress_level=4)
+    picture(activation_map, side).save(file, "PNG", compress_level=2)
     return file.getvalue()

@@ -83,26 +83,28 @@ def _deviation(pixels: np.ndarray) -> np.ndarray:
 def _off_centre(pixels: np.ndarray) -> bool:
     """Whether the picture mirrors best about a line far from its middle, as a chest does whose side is missing."""
     cells = np.asarray(Image.fromarray(pixels).reduce(_SIDE // _CELLS), dtype=np.float64)[_CELLS // 8 : -_CELLS // 8]
-    near = far = -1.0
-    for axis in range(6, _CELLS - 5):
-        width = min(axis, _CELLS - axis)
-        off = abs(axis / _CELLS - 0.5)
-        if _MIDDLE < off < _FAR:
-            continue
-        correlation = _correlation(cells[:, axis - width : axis][:, ::-1], cells[:, axis : axis + width])
-        if off <= _MIDDLE:
-            near = max(near, correlation)
-        else:
-            far = max(far, correlation)
-    return far - near > _MARGIN
+    correlations = _correlations(cells)
+    return bool(correlations[_OFF > _MIDDLE].max() - correlations[_OFF <= _MIDDLE].max() > _MARGIN)
 
 
-def _correlation(one: np.ndarray, other: np.ndarray) -> float:
-    # By sums instead of differences from the mean: a third of the calls, and of the time.
-    first, second = one.ravel(), other.ravel()
-    count, total, other_total = first.size, first.sum(), second.sum()
-    variance = count * (first @ first) - total * total
-    other_variance = count * (second @ second) - other_total * other_total
-    if min(variance, other_variance) < 1:
-        return 0.0
-    return float((count * (first @ second) - total * other_total) / (variance * other_variance) ** 0.5)
+_AXES = np.array([axis for axis in range(6, _CELLS - 5) if not _MIDDLE < abs(axis / _CELLS - 0.5) < _FAR])
+_OFF = abs(_AXES / _CELLS - 0.5)
+_COLUMNS = np.arange(_CELLS)
+_MIRRORED = _COLUMNS[:, np.newaxis] + _COLUMNS  # two columns are each other's images where this is 2 * axis - 1
+
+
+def _correlations(cells: np.ndarray) -> np.ndarray:
+    """What is left of each of _AXES, mirrored, with what is right of it, as far as both reach; 0 where one is flat.
+
+    By the products of all pairs of columns, from which each axis takes its sums, in a quarter of the time.
+    """
+    width = np.minimum(_AXES, _CELLS - _AXES)
+    products = cells.T @ cells
+    product = np.bincount(_MIRRORED.ravel(), products.ravel())[2 * _AXES - 1] / 2  # each pair is in it twice
+    sums, squares = (np.concatenate([[0], np.cumsum(each)]) for each in (cells.sum(0), products.diagonal()))
+    left, right = (sums[_AXES] - sums[_AXES - width], sums[_AXES + width] - sums[_AXES])
+    count = width * len(cells)
+    variance = count * (squares[_AXES] - squares[_AXES - width]) - left**2
+    other_variance = count * (squares[_AXES + width] - squares[_AXES]) - right**2
+    flat = np.minimum(variance, other_variance) < 1
+    return np.where(flat, 0, (count * product - left * right) / np.sqrt(np.where(flat, 1, variance * other_variance)))

@@ -40,6 +40,8 @@ LINGER_SECONDS = 2
 IN_MEMORY = 1_000_000
 """Bytes of a body that are kept in memory; the rest goes into a temporary file."""
 LARGEST_HEAD = 65_536
+PIECE = 65_536
+"""Bytes that are received, or handed on, at a time."""
 MOST_ANNOUNCED = 1_000_000_000
 """Bytes that all unfinished requests of a worker together may announce; else that goes which has most still to come."""
 LEFT_SECONDS = 0.01
@@ -126,7 +128,12 @@ class Connection(TConn):
         return now - self.started > allowed
 
     def recv(self, size: int) -> bytes:
-        """The next bytes of the request, at most `size`; none at its end."""
+        """The next bytes of the request, at most `size`; none at its end.
+
+        Of a body the parser asks for all that is left, copies what it got, and at each of the application's readings
+        copies again what that left of it: of small pieces nothing is left.
+        """
+        size = min(size, PIECE)
         if self.head:
             data = bytes(self.head[:size])
             del self.head[:size]
@@ -232,7 +239,7 @@ class BufferedThreadWorker(ThreadWorker):
     def on_pending_socket_readable(self, conn: Connection, client: socket.socket) -> None:
         """More of a request has come."""
         try:
-            data = client.recv(65_536)
+            data = client.recv(PIECE)
         except BlockingIOError:
             return
         except OSError:
@@ -327,7 +334,7 @@ class BufferedThreadWorker(ThreadWorker):
 
     def _throw_away(self, conn: Connection, client: socket.socket) -> None:
         try:
-            more = client.recv(65_536)
+            more = client.recv(PIECE)
         except BlockingIOError:
             return
         except OSError:

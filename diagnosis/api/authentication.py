@@ -2,11 +2,14 @@
 
 from typing import Any
 
+from django.utils import timezone
 from drf_spectacular import authentication as schemes
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from knox.auth import TokenAuthentication
 from rest_framework import authentication, exceptions
 from rest_framework.request import Request
+
+from diagnosis.models import ApiToken
 
 
 class BearerAuthentication(TokenAuthentication):
@@ -28,6 +31,11 @@ class BearerAuthentication(TokenAuthentication):
             return super().authenticate_credentials(token)
         except (UnicodeDecodeError, exceptions.AuthenticationFailed):
             raise refusal from None
+
+    def _cleanup_token(self, auth_token: ApiToken) -> bool:
+        """Whether the token is over. Its row stays, and the account's page says so, until the user makes another one;
+        knox would delete it, and look for others of the user in a further query of each request."""
+        return auth_token.expiry is not None and auth_token.expiry < timezone.now()
 
 
 class BearerScheme(OpenApiAuthenticationExtension):

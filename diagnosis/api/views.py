@@ -34,6 +34,7 @@ from diagnosis.api.serializers import (
     StatisticsSerializer,
     TokenMade,
     TokenSerializer,
+    as_json,
 )
 from diagnosis.api.throttles import CallerThrottle, PredictThrottle
 from diagnosis.inference import bundles
@@ -106,7 +107,7 @@ class PredictionViewSet(
         if len(files) > 1:
             raise exceptions.ValidationError({"file": "One picture at a time here; POST several to /api/predictions/."})
         prediction = self._diagnose(files[0], self._options(request), problems.idempotency_key(request))
-        return Response(self.get_serializer(prediction).data)
+        return Response(as_json(prediction))
 
     @extend_schema(
         operation_id="predict_many",
@@ -129,7 +130,7 @@ class PredictionViewSet(
                 if number:  # the first was counted with the request
                     self.check_throttles(request)
                 prediction = self._diagnose(file, options, key, number=number, request_digest=digest)
-                answer["prediction"] = self.get_serializer(prediction).data
+                answer["prediction"] = as_json(prediction)
             except problems.OF_A_FILE as error:
                 answer["problem"] = problems.members(error)
                 headers |= problems.retry_after(error)
@@ -185,7 +186,7 @@ class PredictionViewSet(
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         prediction = self.get_object()
         audit.record(access.person_of(request), audit.Action.VIEWED, [prediction], detail=audit.RESULT)
-        return Response(self.get_serializer(prediction).data)
+        return Response(as_json(prediction))
 
     def perform_destroy(self, instance: Prediction) -> None:
         person = access.person_of(self.request)

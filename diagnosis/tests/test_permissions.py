@@ -1,13 +1,18 @@
 """Who may do what, written out: every address and method, for everybody. An address that is missing here fails."""
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.models import AnonymousUser, Permission
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import URLPattern, get_resolver
 
+from diagnosis import roles
 from diagnosis.api import problems
 from diagnosis.models import ApiToken, Prediction
 from diagnosis.probes import PROBES as PROBE_VIEWS
+from diagnosis.roles import OneQueryBackend
 
 pytestmark = pytest.mark.django_db
 
@@ -135,6 +140,24 @@ def test_everybody_gets_the_answer_in_the_table(people, alice, xray, settings, n
     assert response.status_code == TABLE[method, address][PEOPLE.index(name)]
     if response.status_code >= 400 and problems.is_api(response.wsgi_request):
         assert response["Content-Type"] == "application/problem+json"
+
+
+def test_what_an_account_may_do_is_what_django_says(alice, charlie, bob, ada):
+    alice.user_permissions.add(*Permission.objects.filter(codename__in=["view_prediction", "add_upload"]))
+    ada.is_superuser = True
+    away = get_user_model().objects.create_user("away", is_active=False)
+    roles.give(away, roles.ADMINISTRATOR)
+    for account in (alice, charlie, bob, ada, away):
+        assert OneQueryBackend().get_all_permissions(account) == ModelBackend().get_all_permissions(_anew(account))
+    assert alice.has_perms(["diagnosis.view_prediction", "diagnosis.add_upload"])
+    assert not OneQueryBackend().get_all_permissions(AnonymousUser())
+
+
+def _anew(account):
+    """A copy that remembers nothing of what it was told."""
+    copy = get_user_model().objects.get(pk=account.pk)
+    copy.is_superuser = account.is_superuser
+    return copy
 
 
 def test_nobody_revokes_anothers_token(people, alice):
