@@ -355,6 +355,19 @@ def test_after_an_interruption_pictures_are_spoiled_anew(trained):
     assert not np.array_equal(before, after)
 
 
+def test_the_same_training_begun_twice_is_told(data, tmp_path, monkeypatch):
+    import keras
+
+    from ml_model.training import pipeline
+
+    def train(*args, **options):
+        pipeline.train(data, pipeline.Settings(**TINY), work=tmp_path, root=tmp_path, verbose=0, say=lambda text: None)
+
+    monkeypatch.setattr(keras.Model, "fit", train)  # again, while it is going on
+    with pytest.raises(DataError, match=r"very same training is going on already, in .*Wait for it, or stop it"):
+        train()
+
+
 def test_a_training_without_any_loss_is_told(data, tmp_path, monkeypatch):
     import keras
 
@@ -371,7 +384,8 @@ def test_a_student_without_any_loss_is_told(trained, data, tmp_path, monkeypatch
     from ml_model.training import pipeline
 
     def fit(model, lessons, *, callbacks, **options):
-        Path(callbacks[1].filename).write_text("epoch,val_loss\n0,nan\n1,nan\n")
+        (log,) = (each for each in callbacks if isinstance(each, keras.callbacks.CSVLogger))
+        Path(log.filename).write_text("epoch,val_loss\n0,nan\n")
 
     monkeypatch.setattr(keras.Model, "fit", fit)
     with pytest.raises(DataError, match=r"student learned nothing.*--learning-rate"):

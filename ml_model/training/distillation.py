@@ -52,51 +52,52 @@ def distil(
     teaches = bundle.read(teacher, verify=(bundle.KERAS_FILE,)).files[bundle.KERAS_FILE].encode()
     taught = hashlib.sha256(teaches + lesson_code + elsewhere.tobytes()).hexdigest()[:12]
     work = work / fitting.fingerprint(train, validation, settings) / f"student-{taught}"
-    work.mkdir(parents=True, exist_ok=True)
-    fitting.keep_freed_memory()
-    keras.utils.set_random_seed(settings.seed)
-    trained = normalisation.fused(keras.saving.load_model(teacher / bundle.KERAS_FILE, compile=False))
-    model = normalisation.fused(network.student(settings.size))
-    start_from(model, trained)
-    fitting.freeze(model, settings.frozen_blocks)
-    asked = keras.Model(trained.input, trained.get_layer(network.HEAD).output, name="teacher")
-    asked.trainable = False
+    with fitting.alone_in(work):
+        fitting.keep_freed_memory()
+        keras.utils.set_random_seed(settings.seed)
+        trained = normalisation.fused(keras.saving.load_model(teacher / bundle.KERAS_FILE, compile=False))
+        model = normalisation.fused(network.student(settings.size))
+        start_from(model, trained)
+        fitting.freeze(model, settings.frozen_blocks)
+        asked = keras.Model(trained.input, trained.get_layer(network.HEAD).output, name="teacher")
+        asked.trainable = False
 
-    log, last, backup = work / "epochs.csv", work / "last.weights.h5", work / fitting.BACKUP
-    done = fitting.read_history(log)
-    if len(done) < settings.epochs:
-        lessons = Lessons(train, elsewhere, settings)
-        trainer = beside(asked, network.with_dropout(model, settings.dropout), settings)
-        trainer.compile(
-            optimizer=fitting.optimizer(settings, settings.learning_rate, len(lessons) * settings.epochs),
-            loss=what_to_answer(level_of(asked, elsewhere)),
-            jit_compile=fitting.compiled_whole(),
-        )
-        lessons.epoch = fitting.take_up(trainer, backup, len(lessons))
-        known = np.stack([validation.labels, np.ones(len(validation), np.float32)], axis=1)
-        trainer.fit(
-            lessons,
-            validation_data=(validation.pictures, known, fitting.balancing_weights(validation.labels)),
-            initial_epoch=lessons.epoch,
-            epochs=settings.epochs,
-            verbose=verbose,
-            callbacks=[
-                fitting.KeepLast(model, last),
-                keras.callbacks.CSVLogger(str(log), append=bool(done)),
-                # The last: an epoch counts as finished once all that is kept of it was written.
-                fitting.KeepLast(trainer, backup),
-            ],
-        )
-        backup.unlink(missing_ok=True)
+        log, last, backup = work / "epochs.csv", work / "last.weights.h5", work / fitting.BACKUP
         done = fitting.read_history(log)
-    if not math.isfinite(done[-1]["val_loss"]):
-        raise DataError("The student learned nothing: its loss is no number. Choose a lower --learning-rate.")
-    model.load_weights(last)
-    model = normalisation.plain(model)
-    model.trainable = False
-    return Fitted(
-        model, {"student": done}, {"student": len(done)}, fitting.with_augmented_copy(validation, settings.seed)
-    )
+        if len(done) < settings.epochs:
+            lessons = Lessons(train, elsewhere, settings)
+            trainer = beside(asked, network.with_dropout(model, settings.dropout), settings)
+            trainer.compile(
+                optimizer=fitting.optimizer(settings, settings.learning_rate, len(lessons) * settings.epochs),
+                loss=what_to_answer(level_of(asked, elsewhere)),
+                jit_compile=fitting.compiled_whole(),
+            )
+            lessons.epoch = fitting.take_up(trainer, backup, len(lessons))
+            known = np.stack([validation.labels, np.ones(len(validation), np.float32)], axis=1)
+            trainer.fit(
+                lessons,
+                validation_data=(validation.pictures, known, fitting.balancing_weights(validation.labels)),
+                initial_epoch=lessons.epoch,
+                epochs=settings.epochs,
+                verbose=verbose,
+                callbacks=[
+                    keras.callbacks.TerminateOnNaN(),
+                    fitting.KeepLast(model, last),
+                    keras.callbacks.CSVLogger(str(log), append=bool(done)),
+                    # The last: an epoch counts as finished once all that is kept of it was written.
+                    fitting.KeepLast(trainer, backup),
+                ],
+            )
+            backup.unlink(missing_ok=True)
+            done = fitting.read_history(log)
+        if not math.isfinite(done[-1]["val_loss"]):
+            raise DataError("The student learned nothing: its loss is no number. Choose a lower --learning-rate.")
+        model.load_weights(last)
+        model = normalisation.plain(model)
+        model.trainable = False
+        return Fitted(
+            model, {"student": done}, {"student": len(done)}, fitting.with_augmented_copy(validation, settings.seed)
+        )
 
 
 class Lessons(keras.utils.PyDataset):

@@ -2,12 +2,15 @@
 
 import csv
 import ctypes
+import fcntl
 import hashlib
 import io
 import json
 import math
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -82,27 +85,28 @@ def fit(train: PictureSet, validation: PictureSet, settings: Settings, work: Pat
     pictures, it goes on after the last finished epoch. Raises DataError where no epoch came to a loss.
     """
     work = work / fingerprint(train, validation, settings)
-    keep_freed_memory()
-    keras.utils.set_random_seed(settings.seed)
-    model = network.build(settings.size)
-    if settings.pretrained:
-        imagenet.load_into(model)
-    model = normalisation.fused(model)
-    freeze(model, settings.frozen_blocks)
-    validation = with_augmented_copy(validation, settings.seed)
+    with alone_in(work):
+        keep_freed_memory()
+        keras.utils.set_random_seed(settings.seed)
+        model = network.build(settings.size)
+        if settings.pretrained:
+            imagenet.load_into(model)
+        model = normalisation.fused(model)
+        freeze(model, settings.frozen_blocks)
+        validation = with_augmented_copy(validation, settings.seed)
 
-    members, history = {}, {}
-    for trunk, schedule in (
-        ("pretrained", _Schedule(settings.epochs, settings.batch_size, settings.learning_rate)),
-        ("small", _Schedule(settings.small_epochs, settings.small_batch_size, settings.small_learning_rate)),
-    ):
-        members[trunk] = network.member(model, trunk, settings.dropout)
-        history[trunk] = _fit_member(members[trunk], train, validation, settings, schedule, work / trunk, verbose)
-    _join(model, members, validation)
-    model = normalisation.plain(model)
-    model.trainable = False
-    best = {trunk: min(range(len(rows)), key=lambda i: rows[i]["val_loss"]) + 1 for trunk, rows in history.items()}
-    return Fitted(model, history, best, validation)
+        members, history = {}, {}
+        for trunk, schedule in (
+            ("pretrained", _Schedule(settings.epochs, settings.batch_size, settings.learning_rate)),
+            ("small", _Schedule(settings.small_epochs, settings.small_batch_size, settings.small_learning_rate)),
+        ):
+            members[trunk] = network.member(model, trunk, settings.dropout)
+            history[trunk] = _fit_member(members[trunk], train, validation, settings, schedule, work / trunk, verbose)
+        _join(model, members, validation)
+        model = normalisation.plain(model)
+        model.trainable = False
+        best = {trunk: min(range(len(rows)), key=lambda i: rows[i]["val_loss"]) + 1 for trunk, rows in history.items()}
+        return Fitted(model, history, best, validation)
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,7 @@ def _fit_member(
             epochs=schedule.epochs,
             verbose=verbose,
             callbacks=[
+                keras.callbacks.TerminateOnNaN(),
                 _KeepBest(member, best, min((row["val_loss"] for row in done), default=float("inf"))),
                 keras.callbacks.CSVLogger(str(log), append=bool(done)),
                 # The last: an epoch counts as finished once all that is kept of it was written.
@@ -154,7 +159,7 @@ def _fit_member(
             "Choose a lower --learning-rate."
         )
     member.load_weights(best)
-    return done
+    return [row for row in done if math.isfinite(row["val_loss"])]  # the last may have ended in no number
 
 
 def augmented_batches(train: PictureSet, augment: keras.Sequential, batch_size: int):
@@ -209,6 +214,21 @@ def _join(model: keras.Model, members: dict[str, keras.Model], validation: Pictu
         kernels.append(kernel / (temperature * len(members)))
         biases.append(bias / (temperature * len(members)))
     model.get_layer(network.HEAD).set_weights([np.concatenate(kernels), np.sum(biases, axis=0)])
+
+
+@contextmanager
+def alone_in(work: Path) -> Iterator[None]:
+    """Make the folder of a training and keep it, until this process ends at the latest, from the same training
+    elsewhere. Raises DataError where that came first."""
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(
+                f"The very same training is going on already, in {work}. Wait for it, or stop it."
+            ) from None
+        yield
 
 
 BACKUP = Path("backup", "latest.weights.h5")
