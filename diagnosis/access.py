@@ -9,6 +9,7 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
+from diagnosis import roles
 from diagnosis.models import Prediction, Upload
 
 _SESSION_KEY = "visitor"
@@ -31,7 +32,7 @@ class Person:
         return f"visitor {self.visitor}" if self.visitor else "nobody"
 
     def _may(self, permission: str) -> bool:
-        return self.user is not None and self.user.has_perm(permission)  # never so for a deactivated user
+        return self.user is not None and roles.may(self.user, permission)  # never so for a deactivated user
 
     @property
     def may_upload(self) -> bool:

@@ -374,10 +374,10 @@ class Review(AppendOnly):
 
 
 class ApiTokenManager(AuthTokenManager):
-    """Makes tokens."""
+    """Deletes those of a user that are over when that user gets another one."""
 
     def create(self, user: Any, **kwargs: Any) -> "tuple[ApiToken, str]":
-        """A token and its secret, in place of those of the user that are over."""
+        """A new token, and its secret."""
         self.filter(user=user, expiry__lt=timezone.now()).delete()
         return super().create(user, **kwargs)
 

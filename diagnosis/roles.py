@@ -3,11 +3,9 @@
 from typing import Any
 
 from django.apps import apps
-from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.management import create_permissions
-from django.contrib.auth.models import AnonymousUser, Group, Permission, User
+from django.contrib.auth.models import Group, Permission, User
 from django.db import connection
-from django.db.models import Model
 
 UPLOADER, REVIEWER, ADMINISTRATOR = "uploader", "reviewer", "administrator"
 
@@ -51,18 +49,14 @@ _PERMITTED = """
 """
 
 
-class OneQueryBackend(ModelBackend):
-    """Django's own backend, which asks for what a user and their groups may do at once.
+def may(user: User, permission: str) -> bool:
+    """As `user.has_perm`, by one query for what the user and their groups may do.
 
-    Nearly every request asks for it, and Django puts two queries together for it each time: 1.7 ms.
+    Nearly every request asks, and Django puts two queries together for it each time: 1.7 ms. What was read is left
+    where Django looks for it.
     """
-
-    def get_all_permissions(self, user_obj: User | AnonymousUser, obj: Model | None = None) -> set[str]:
-        if isinstance(user_obj, AnonymousUser) or not user_obj.is_active or user_obj.is_superuser or obj is not None:
-            return super().get_all_permissions(user_obj, obj)
-        known = vars(user_obj)
-        if "_perm_cache" not in known:  # as Django calls it
-            with connection.cursor() as cursor:
-                cursor.execute(_PERMITTED, [user_obj.pk, user_obj.pk])
-                known["_perm_cache"] = {f"{application}.{name}" for application, name in cursor.fetchall()}
-        return known["_perm_cache"]
+    if user.is_active and not user.is_superuser and not hasattr(user, "_perm_cache"):
+        with connection.cursor() as cursor:
+            cursor.execute(_PERMITTED, [user.pk, user.pk])
+            user._perm_cache = {f"{application}.{name}" for application, name in cursor.fetchall()}  # type: ignore[attr-defined]
+    return user.has_perm(permission)

@@ -18,7 +18,10 @@ _ALPHA = np.rint(255 * np.clip((_STEPS - _CLEAR_BELOW) / (_FULL_FROM - _CLEAR_BE
 
 
 def picture(activation_map: np.ndarray, side: int) -> Image.Image:
-    """A picture with a palette and transparency, `side` x `side` pixels, of a float (h, w) map with values 0..1."""
+    """A picture with a palette and transparency, `side` x `side` pixels, of a float (h, w) map with values 0..1.
+
+    Enlarged in its 256 steps, which cuts what would swing below 0 or above 1 beside a peak.
+    """
     levels = Image.fromarray(np.rint(255 * np.clip(activation_map, 0, 1)).astype(np.uint8))
     coloured = levels.resize((side, side), Image.Resampling.BICUBIC)
     coloured.putpalette(_PALETTE.tobytes())

@@ -6,6 +6,7 @@ preprocessing.py's business. Nothing here trusts a file name or a content type.
 """
 
 import io
+import itertools
 import re
 import struct
 import time
@@ -193,7 +194,8 @@ MOST_PARTS = 10_000
 def _check_parts(data: bytes) -> None:
     """Raises Unreadable for a small file that would take minutes or gigabytes to decode."""
     if data.startswith(b"\xff\xd8"):
-        excess = _scans(data) > MOST_SCANS or _jpeg_steps(data) > MOST_PARTS
+        scans = itertools.islice(_SCAN.finditer(data), MOST_SCANS + 1)
+        excess = sum(1 for _ in scans) > MOST_SCANS or _jpeg_steps(data) > MOST_PARTS
     elif data.startswith(b"\x89PNG"):
         excess = _chunks(data, 8, ">I4x", 12) > MOST_PARTS
     elif data.startswith(b"RIFF"):
@@ -222,18 +224,11 @@ def _chunks(data: bytes, position: int, head: str, frame: int) -> int:
 
 _FILL = re.compile(rb"\xff+")
 _LONG_FILL = b"\xff" * 1000
+# They begin with one plain byte, which `re` looks for forty times as fast as for anything else.
+_SCAN = re.compile(rb"\xff\xda")
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _ALONE = {0x00, 0x01, *range(0xD0, 0xDA)}
 """Markers without a length and content."""
-_ENDS_A_SCAN = np.ones(256, bool)
-_ENDS_A_SCAN[[0x00, 0xFF, *range(0xD0, 0xD8)]] = False  # a coded 0xff, fill, and restarts
-_PIECE = 1 << 18
-"""Bytes that are looked through at a time: of a hostile file all at once would take eight times its size."""
-
-
-def _scans(data: bytes) -> int:
-    """How many there are. NumPy looks for them in a fifth of the time that `re` and `bytes` take."""
-    pairs = (np.frombuffer(data, "<u2", count=(len(data) - start) // 2, offset=start) for start in (0, 1))
-    return sum(int(np.count_nonzero(pair == 0xDAFF)) for pair in pairs)
 
 
 def _jpeg_steps(data: bytes) -> int:
@@ -260,13 +255,8 @@ def end_of_scan(data: bytes, position: int) -> int:
 
     A marker may have any number of bytes 0xff before it; they are part of it.
     """
-    for start in range(position, len(data) - 1, _PIECE):
-        piece = np.frombuffer(data, np.uint8, count=min(_PIECE + 1, len(data) - start), offset=start)
-        at = np.flatnonzero(piece[:-1] == 0xFF)
-        found = at[_ENDS_A_SCAN[piece[at + 1]]]
-        if found.size:
-            return position + len(data[position : start + int(found[0])].rstrip(b"\xff"))
-    return len(data)
+    marker = _MARKER.search(data, position)
+    return position + len(data[position : marker.start()].rstrip(b"\xff")) if marker else len(data)
 
 
 def _tiff_strips(data: bytes) -> int:
@@ -357,10 +347,21 @@ def _eight_bits(values: np.ndarray, low: float, high: float) -> Image.Image:
 
 
 def thumbnail(grey: Image.Image, side: int = 256) -> bytes:
-    """JPEG bytes of `grey` (mode "L"), shrunk to a half, a third and so on: to that which brings the longer side
-    nearest to `side` pixels. That takes half the time of a size to the pixel."""
+    """JPEG bytes of `grey` (mode "L") at a half, a third and so on: of the size that brings its longer side nearest
+    to `side`, which takes half the time of one to the pixel. A larger picture comes to 3/4 to 3/2 of `side`."""
+    return _jpeg(grey.reduce(max(1, round(max(grey.size) / side))))
+
+
+def printable(grey: Image.Image, side: int = 1200) -> bytes:
+    """JPEG bytes of `grey` (mode "L"), shrunk to fit `side` x `side` pixels."""
+    fitting = grey.copy()
+    fitting.thumbnail((side, side), Image.Resampling.BILINEAR, reducing_gap=2)
+    return _jpeg(fitting)
+
+
+def _jpeg(grey: Image.Image) -> bytes:
     file = io.BytesIO()
-    grey.reduce(max(1, round(max(grey.size) / side))).save(file, "JPEG", quality=85)
+    grey.save(file, "JPEG", quality=85)
     return file.getvalue()
 
 

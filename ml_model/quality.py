@@ -89,8 +89,7 @@ def _off_centre(pixels: np.ndarray) -> bool:
 
 _AXES = np.array([axis for axis in range(6, _CELLS - 5) if not _MIDDLE < abs(axis / _CELLS - 0.5) < _FAR])
 _OFF = abs(_AXES / _CELLS - 0.5)
-_COLUMNS = np.arange(_CELLS)
-_MIRRORED = _COLUMNS[:, np.newaxis] + _COLUMNS  # two columns are each other's images where this is 2 * axis - 1
+_MIRRORED = np.add.outer(range(_CELLS), range(_CELLS))  # two columns are each other's images where it is 2 * axis - 1
 
 
 def _correlations(cells: np.ndarray) -> np.ndarray:

@@ -130,8 +130,8 @@ class Connection(TConn):
     def recv(self, size: int) -> bytes:
         """The next bytes of the request, at most `size`; none at its end.
 
-        Of a body the parser asks for all that is left, copies what it got, and at each of the application's readings
-        copies again what that left of it: of small pieces nothing is left.
+        Of a body the parser asks for all that is left, and copies whatever is left of that at each of the
+        application's readings. Django reads as much at a time as it gets here, so nothing is left.
         """
         size = min(size, PIECE)
         if self.head:

@@ -1,7 +1,6 @@
 """Form fields -> values, and rows -> JSON."""
 
 import datetime
-import functools
 from typing import Any
 
 from django.conf import settings
@@ -154,12 +153,10 @@ def as_json(prediction: Prediction) -> dict[str, Any]:
 
     By the same serializer each time: it keeps nothing of an answer, and making one takes two milliseconds.
     """
-    return _serializer_of_one().to_representation(prediction)
+    return _SERIALIZER.to_representation(prediction)
 
 
-@functools.cache
-def _serializer_of_one() -> PredictionSerializer:
-    return PredictionSerializer()
+_SERIALIZER = PredictionSerializer()
 
 
 class Answer(serializers.Serializer):

@@ -217,13 +217,13 @@ def heatmap_png(finding: Finding) -> bytes:
 
 
 def thumbnail_jpeg(picture: Picture) -> bytes:
-    """The X-ray, small, as JPEG: at most 256 pixels a side."""
+    """The X-ray, small, as JPEG: at most 383 pixels a side, and 192 or more where it has as many."""
     return images.thumbnail(picture.grey)
 
 
 def printable_jpeg(data: bytes) -> bytes:
     """A stored picture file, upright and grey, as a JPEG fine enough for a page: at most 1200 pixels a side."""
-    return images.thumbnail(images.read(data, limits=images.NO_LIMITS, at_least=600).grey, side=1200)
+    return images.printable(images.read(data, limits=images.NO_LIMITS, at_least=600).grey)
 
 
 def without_metadata(data: bytes) -> bytes:

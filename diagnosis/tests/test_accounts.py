@@ -299,14 +299,19 @@ def test_a_token_ends_with_its_term_and_with_its_account(alice):
             assert response["WWW-Authenticate"] == "Bearer"
 
 
-def test_a_token_that_is_over_is_told_of_until_another_is_made(client, alice):
+def test_a_token_that_is_over_is_told_of_until_another_is_made(client, alice, bob):
+    ApiToken.objects.create(bob, expiry=timedelta(seconds=-1), name="of another account")
     _token, valid = ApiToken.objects.create(alice, expiry=timedelta(days=1), name="scanner")
     _token, over = ApiToken.objects.create(alice, expiry=timedelta(seconds=-1), name="archive")
     assert [bearer(secret).get("/api/tokens/").status_code for secret in (over, valid)] == [401, 200]
     client.force_login(alice)
     assert ", over since" in text(client.get("/accounts/"))
     client.post("/accounts/", {"name": "archive anew", "days": "7"})
-    assert set(ApiToken.objects.values_list("name", flat=True)) == {"scanner", "archive anew"}
+    assert set(ApiToken.objects.values_list("name", flat=True)) == {
+        "of another account",
+        "scanner",
+        "archive anew",
+    }
 
 
 def test_a_token_makes_none_that_lasts_longer(alice):

@@ -92,7 +92,7 @@ def sign_up(request: HttpRequest) -> HttpResponse:
         with transaction.atomic():
             user = form.save()
             roles.give(user, roles.UPLOADER)
-        login(request, user, backend="diagnosis.roles.OneQueryBackend")
+        login(request, user, backend="django.contrib.auth.backends.ModelBackend")
         messages.success(request, _("Your account is made, and you are logged in."))
         return redirect(settings.LOGIN_REDIRECT_URL)
     context = {

@@ -191,6 +191,34 @@ def test_a_picture_cut_into_countless_parts_is_refused_before_decoding(drawn):
             images.read(data)
 
 
+def test_coded_pixels_end_at_the_next_marker():
+    for coded in (b"", b"a", b"ab\xff\x00cde", b"\xff\x00\xff\xd0\xff\xd7", b"a" * 20):
+        for fill in (b"", b"\xff", b"\xff" * 9):
+            for marker in (b"\xff\xd9", b"\xff\xda", b"\xff\xc4", b"\xff\x01"):
+                data = b"head" + coded + fill + marker + b"tail"
+                assert images.end_of_scan(data, 4) == 4 + len(coded)
+        assert images.end_of_scan(b"head" + coded + b"\xff", 4) == 5 + len(coded), "there is no marker"
+
+
+@pytest.mark.parametrize("lead", [0, 1])
+def test_scans_are_counted_wherever_they_lie(drawn, lead):
+    data = encoded(drawn, "JPEG")[:-2] + b"x" * lead + b"\xff\xda" * images.MOST_SCANS
+    with pytest.raises(images.Unreadable, match="far more parts"):
+        images.read(data)
+
+
+def test_pictures_to_show_are_about_as_large_as_they_are_shown():
+    for size, small, on_a_page in [
+        ((1799, 1500), (257, 215), (1200, 1001)),
+        ((384, 300), (192, 150), (384, 300)),
+        ((383, 300), (383, 300), (383, 300)),
+        ((2000, 32), (250, 4), (1200, 19)),
+    ]:
+        grey = Image.new("L", size)
+        assert Image.open(io.BytesIO(images.thumbnail(grey))).size == small
+        assert Image.open(io.BytesIO(images.printable(grey))).size == on_a_page
+
+
 def test_a_chain_of_a_million_pictures_is_not_walked(drawn):
     data = encoded(drawn, "TIFF")
     (start,) = struct.unpack_from("<I", data, 4)
