@@ -90,6 +90,7 @@ function refresh(...sentences) {
   section.hidden = items.size === 0;
   zone.classList.toggle("drop--chosen", items.size > 0);
   summary.draw([...items]);
+  guard();
   const count = fill(ngettext("{count} file chosen.", "{count} files chosen.", chosen), { count: chosen });
   status.textContent = [...sentences, chosen > 0 && count].filter(Boolean).join(" ");
 }
@@ -122,7 +123,7 @@ function changed(item) {
     scheduled = false;
     const busy = inState(...ACTIVE).length > 0;
     summary.say(summary.draw([...items]), !busy);
-    guard(busy);
+    guard();
     if (!busy) finish();
   });
 }
@@ -138,9 +139,10 @@ function askBeforeLeaving(event) {
   event.returnValue = ""; // what older browsers look at
 }
 
-/* Only while there is something to lose: the listener keeps browsers from going back without loading anew. */
-function guard(busy) {
-  if (busy) window.addEventListener("beforeunload", askBeforeLeaving);
+/* Only while there is something to lose, on its way or chosen and not sent: the listener keeps browsers from going back
+   without loading anew. */
+function guard() {
+  if (inState("chosen", ...ACTIVE).length) window.addEventListener("beforeunload", askBeforeLeaving);
   else window.removeEventListener("beforeunload", askBeforeLeaving);
 }
 
