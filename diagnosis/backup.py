@@ -240,7 +240,8 @@ def _inside(folder: Path, name: str) -> Path:
 
 def _extract(archive: zipfile.ZipFile, name: str, path: Path) -> None:
     """Unpack one file; zipfile verifies its checksum."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (*reversed(path.parent.parents), path.parent):  # `parents=True` would make all but the last open
+        folder.mkdir(mode=0o700, exist_ok=True)
     with archive.open(name) as source, path.open("xb") as target:
         path.chmod(0o600)
         shutil.copyfileobj(source, target, 1 << 20)

@@ -18,7 +18,8 @@ def record(prediction: Prediction, *, by: access.Person, reading: str, note: str
 
     reading: one of Reading. blind: the reader says they had not looked at the model's answer; kept as
     that only where nothing tells otherwise.
-    Raises PermissionDenied for somebody who may not review, ValueError for a picture that was not analysed.
+    Raises PermissionDenied for somebody who may not review, ValueError for a picture that was not analysed, and
+    Prediction.DoesNotExist where it was deleted meanwhile.
     """
     if by.user is None or not by.may_review:
         raise PermissionDenied
@@ -26,6 +27,7 @@ def record(prediction: Prediction, *, by: access.Person, reading: str, note: str
         raise ValueError("The model gave no answer to this picture, so there is nothing to compare a reading with.")
     blind = blind and not audit.has_seen_the_answer(by, prediction)
     with transaction.atomic():
+        Prediction.objects.select_for_update().get(pk=prediction.pk)  # from here on nobody deletes it
         review = Review.objects.create(
             prediction=prediction, reviewer=by.user, reading=Reading(reading), note=note.strip(), blind=blind
         )

@@ -77,8 +77,8 @@ def diagnose(
     sha256 = hashlib.sha256(data).hexdigest()
     if idempotency_key:
         request_digest = request_digest or _digest(sha256, operating_point, force)
-    answered = functools.partial(_answered, sender, idempotency_key, number, request_digest)
-    if earlier := answered():
+    earlier_answer = functools.partial(answered, sender, idempotency_key, number, request_digest)
+    if earlier := earlier_answer():
         return earlier
 
     picture = serving.read(data)
@@ -102,12 +102,12 @@ def diagnose(
         (upload.thumbnail, "thumbnail.jpg", serving.thumbnail_jpeg(picture)),
         *heatmap,
     ]
-    store = functools.partial(_store, files, [upload, prediction], by=sender, check=answered)
+    store = functools.partial(_store, files, [upload, prediction], by=sender, check=earlier_answer)
     try:
         store()
     except IntegrityError:
         # A request under the same key was quicker; the database keeps one of them.
-        if earlier := answered():
+        if earlier := earlier_answer():
             return earlier
         store()  # what that one kept is deleted already
     return prediction
@@ -137,7 +137,7 @@ def _kept_key(idempotency_key: str, number: int) -> str:
     return f"{idempotency_key}\n{number}" if idempotency_key and number else idempotency_key
 
 
-def _answered(sender: access.Person, idempotency_key: str, number: int, request_digest: str) -> Prediction | None:
+def answered(sender: access.Person, idempotency_key: str, number: int, request_digest: str) -> Prediction | None:
     """What that file of that request got already; raises KeyReused where any file came in another request."""
     if not idempotency_key:
         return None
@@ -173,6 +173,8 @@ def analyse_all_the_same(rejected: Prediction, *, by: access.Person) -> Predicti
     prediction = _prediction(upload, finding, force=True)
 
     def check() -> None:
+        if not Upload.objects.select_for_update().filter(pk=upload.pk):
+            raise FileNotFoundError(f"{upload.pk} was deleted meanwhile.")
         if earlier := answers.exclude(pk=prediction.pk).first():
             raise _AnsweredMeanwhile(earlier)
 
@@ -273,8 +275,9 @@ def delete(uploads: Iterable[Upload], *, by: access.Person | str) -> int:
     keys = [upload.pk for upload in uploads]
     with transaction.atomic():
         doomed = Upload.objects.filter(pk__in=keys)
-        files = [name for names in doomed.values_list("file", "thumbnail") for name in names]
-        predictions = list(Prediction.objects.filter(upload__in=doomed))
+        # Locked, so that of two deletions one is kept in the log, and no reading comes in between.
+        files = [name for upload in doomed.select_for_update() for name in (upload.file.name, upload.thumbnail.name)]
+        predictions = list(Prediction.objects.select_for_update().filter(upload__in=keys))
         files += [prediction.heatmap.name for prediction in predictions]
         audit.record(by, audit.Action.DELETED, predictions)
         doomed.delete()
@@ -295,7 +298,10 @@ class Purged:
 
 
 def purge(older_than: datetime.timedelta, *, dry_run: bool = False) -> Purged:
-    """Delete every upload sent longer ago than that, whoever sent it, and files as old that no row tells of."""
+    """Delete every upload sent longer ago than that, whoever sent it, and then files as old that no row tells of.
+
+    Raises MostUnknown as `sweep` does.
+    """
     before = timezone.now() - older_than
     old = Upload.objects.filter(created__lt=before).order_by("created")
     uploads = old.count()
@@ -309,16 +315,32 @@ IN_FLIGHT = datetime.timedelta(hours=1)
 """Longer than any request takes between writing its files and its rows."""
 
 
-def sweep(older_than: datetime.timedelta = IN_FLIGHT, *, dry_run: bool = False) -> int:
+class MostUnknown(Exception):
+    """Rows tell of fewer stored files than none does: the database is another one's. `str()` is a sentence."""
+
+
+def sweep(older_than: datetime.timedelta = IN_FLIGHT, *, dry_run: bool = False, even_most: bool = False) -> int:
     """Delete stored files as old that no row tells of, and return how many.
 
     They are what a process leaves that dies between writing files and rows, or between deleting rows and files.
-    A younger one may belong to a request in flight, whose rows are about to come.
+    A younger one may belong to a request in flight, whose rows are about to come. Raises MostUnknown, and deletes
+    nothing, where they are more than the others, unless `even_most`.
     """
     before = timezone.now() - older_than
-    strays = [name for name in _stray_files() if _is_older(name, before)]
-    if not dry_run:
-        _delete_files(strays)
+    told, strays = 0, []
+    for name, is_told in _stored_files():
+        told += is_told
+        if not is_told and _is_older(name, before):
+            strays.append(name)
+    if dry_run:
+        return len(strays)
+    if len(strays) > told and not even_most:
+        raise MostUnknown(
+            f"The database tells of {told} stored files, and not of {len(strays)} others, which are kept: "
+            "DATABASE_URL, VAR_DIR or MEDIA_ROOT may name another place than before. If all are right, "
+            "`manage.py sweep --even-most` deletes them."
+        )
+    _delete_files(strays)
     return len(strays)
 
 
@@ -329,7 +351,8 @@ def _is_older(name: str, moment: datetime.datetime) -> bool:
         return False
 
 
-def _stray_files() -> Iterator[str]:
+def _stored_files() -> Iterator[tuple[str, bool]]:
+    """The name of each, and whether a row tells of it."""
     for model, fields in ((Upload, ("file", "thumbnail")), (Prediction, ("heatmap",))):
         folders = _folders(f"{model._meta.model_name}s", depth=2)
         while some := dict(itertools.islice(folders, BATCH)):
@@ -337,7 +360,7 @@ def _stray_files() -> Iterator[str]:
             files = [f"{folder}/{file}" for folder in some.values() for file in _listed(folder)[1]]
             rows = model.objects.filter(pk__in=some).values_list(*fields)
             told = {name for row in rows for name in row}
-            yield from (name for name in files if name not in told)
+            yield from ((name, name in told) for name in files)
 
 
 def _folders(root: str, depth: int) -> Iterator[tuple[uuid.UUID, str]]:

@@ -4,11 +4,14 @@ Any setting NAME may lie in a file, which NAME_FILE names. An empty one counts a
 ImproperlyConfigured, one sentence each, which is all that a start shows of them.
 """
 
+import difflib
 import errno
+import io
 import os
 import re
+import warnings
 import zoneinfo
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +23,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 _YES, _NO = ("true", "on", "yes", "y", "1"), ("false", "off", "no", "n", "0")
 _HOST = re.compile(r"\*|\.?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\]")
 _ORIGIN = re.compile(r"https?://((\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:\d+)?")
+_LINE = re.compile(r"(export )?[A-Za-z_0-9]+=")
 _RATE = re.compile(r"(\d+)\s*/\s*(s|sec|second|m|min|minute|h|hour|d|day)")
 
 Number = TypeVar("Number", int, float)
@@ -45,12 +49,32 @@ class Environment(environ.FileAwareEnv):
 
     ENVIRON = _Variables()
 
+    def text(self, name: str, *, default: str = "") -> str:
+        """As it is. django-environ would take `$abc`, as a key or password may begin, for another variable's name."""
+        return str(self.ENVIRON.get(name, default))
+
+    def connection(self, name: str, read: Callable[[str], dict], *, default: dict, example: str) -> dict:
+        """What a URL tells, read as django-environ does. The refusal leaves out the URL, which may hold a password."""
+        if not (url := self.text(name).strip()):
+            return default
+        try:
+            with warnings.catch_warnings(action="ignore"):  # they would print the whole of it
+                told = read(url)
+            if any(told.get(key) for key in ("ENGINE", "BACKEND", "EMAIL_BACKEND")):
+                return told
+        except Exception:  # noqa: S110  each kind of URL has errors of its own
+            pass
+        raise ImproperlyConfigured(
+            f"The setting {name} cannot be read; it must be a URL such as {example}. In a user's name or password "
+            "write %2F for /, %23 for #, %3A for :, %40 for @ and %25 for %."
+        )
+
     def flag(self, name: str, *, default: bool) -> bool:
         return self.one_of(name, (*_YES, *_NO), default=str(default).lower()) in _YES
 
     def words(self, name: str, *, default: Sequence[str]) -> list[str]:
         """A list, comma-separated."""
-        words = [word.strip() for word in self.str(name, default="").split(",")]
+        words = [word.strip() for word in self.text(name, default="").split(",")]
         return [word for word in words if word] or list(default)
 
     def hosts(self, name: str, *, default: Sequence[str]) -> list[str]:
@@ -80,7 +104,7 @@ class Environment(environ.FileAwareEnv):
         ]
 
     def time_zone(self, name: str, *, default: str) -> str:
-        text = self.str(name, default="").strip() or default
+        text = self.text(name, default="").strip() or default
         try:
             zoneinfo.ZoneInfo(text)
             system = Path("/usr/share/zoneinfo")  # where it is there, Django asks it, and not the package tzdata
@@ -94,8 +118,8 @@ class Environment(environ.FileAwareEnv):
         return text
 
     def folder(self, name: str, *, default: Path) -> Path:
-        """A folder to write into, made where it is missing."""
-        path = Path(self.str(name, default=str(default)))
+        """A folder to write into, made where it is missing; in the checkout where it is not told from the root on."""
+        path = BASE_DIR / self.text(name, default=str(default))
         try:
             path.mkdir(parents=True, exist_ok=True)
             if not os.access(path, os.W_OK | os.X_OK):
@@ -109,7 +133,7 @@ class Environment(environ.FileAwareEnv):
 
     def number(self, name: str, *, default: Number, least: float, most: float) -> Number:
         """A number as `default` is one: whole, or not."""
-        text = self.str(name, default="").strip()
+        text = self.text(name, default="").strip()
         try:
             number = type(default)(text) if text else default
         except ValueError:
@@ -121,7 +145,7 @@ class Environment(environ.FileAwareEnv):
 
     def rate(self, name: str, *, default: str) -> str:
         """How often something may be done, as throttles understand it."""
-        text = self.str(name, default="").strip() or default
+        text = self.text(name, default="").strip() or default
         if not (parts := _RATE.fullmatch(text.lower())):
             raise ImproperlyConfigured(
                 f"The setting {name} is {text!r}; it must be a number a second, min, hour or day, such as {default}."
@@ -130,15 +154,40 @@ class Environment(environ.FileAwareEnv):
 
     def one_of(self, name: str, choices: Collection[str], *, default: str) -> str:
         """One of `choices`, in capitals or not as they are."""
-        text = self.str(name, default="").strip() or default
+        text = self.text(name, default="").strip() or default
         for choice in choices:
             if choice.lower() == text.lower():
                 return choice
         raise ImproperlyConfigured(f"The setting {name} is {text!r}; it must be one of {', '.join(choices)}.")
 
 
+def read_file(path: Path) -> None:
+    """Take settings from a file such as .env. Refuses, by its number, a line that django-environ would pass over, and
+    print with whatever secret is in it."""
+    try:
+        lines = path.read_text("utf-8-sig").splitlines()
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeDecodeError) as error:
+        raise ImproperlyConfigured(f"{path} cannot be read: {error}.") from error
+    for number, line in enumerate(lines, 1):
+        if line.strip() and not line.lstrip().startswith("#") and not _LINE.match(line):
+            raise ImproperlyConfigured(
+                f"Line {number} of {path} is no setting; write NAME=value, without spaces before NAME and around =."
+            )
+    env.read_env(io.StringIO("\n".join(lines)))
+
+
+def misspelt(names: Iterable[str]) -> dict[str, str]:
+    """Those of `names` that are nearly a setting's, with that one."""
+    known = set(re.findall(r"^#?([A-Z_]+)=", (BASE_DIR / ".env.example").read_text(), re.MULTILINE))
+    others = {name for name in names if name not in known and name.removesuffix("_FILE") not in known}
+    near = {name: difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.8) for name in others}
+    return {name: meant[0] for name, meant in near.items() if meant}
+
+
 env = Environment()
-env.read_env(BASE_DIR / ".env")
+read_file(BASE_DIR / ".env")
 
 
 def processes() -> int:

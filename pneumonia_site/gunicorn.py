@@ -26,10 +26,10 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pneumonia_site.settings")
 # --- What the environment says ----------------------------------------------------------
 
 try:
-    from pneumonia_site.environment import env, processes
+    from pneumonia_site.environment import env, misspelt, processes
     from pneumonia_site.settings import VAR_DIR
 
-    bind = env.str("BIND", default="") or f"127.0.0.1:{env.number('PORT', default=8000, least=1, most=65_535)}"
+    bind = env.text("BIND", default="") or f"127.0.0.1:{env.number('PORT', default=8000, least=1, most=65_535)}"
     workers = processes()
     threads = env.number("THREADS", default=3, least=1, most=1_000)
 except ImproperlyConfigured as error:
@@ -119,6 +119,8 @@ def on_starting(server: Any) -> None:
 
     if len(settings.SECRET_KEY) < 50:  # as Django's own check counts
         server.log.warning("SECRET_KEY is short, and could be guessed: `openssl rand -base64 48` makes one.")
+    for name, meant in misspelt(os.environ).items():
+        server.log.warning("%s is no setting, and counts for nothing; %s is one.", name, meant)
     for message in checks.model_bundle_is_readable() + checks.media_is_writable():
         server.log.error("%s %s", message.msg, message.hint or "")
     if settings.ALLOWED_HOSTS == settings.THIS_MACHINE:

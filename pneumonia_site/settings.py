@@ -37,7 +37,7 @@ def own_key() -> str:
     return path.read_text()
 
 
-SECRET_KEY = env.str("SECRET_KEY", default="").strip() or (own_key() if DEBUG else "")
+SECRET_KEY = env.text("SECRET_KEY", default="").strip() or (own_key() if DEBUG else "")
 if not SECRET_KEY:
     raise ImproperlyConfigured(
         "SECRET_KEY is not set, or empty. Where DEBUG is False it must be long and random: `make production` makes one."
@@ -150,13 +150,27 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 
-EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
+EMAIL_CONFIG = env.connection(
+    "EMAIL_URL",
+    env.email_url_config,
+    default=env.email_url_config("consolemail://"),
+    example="smtp+tls://user:password@mail.example.org:587",
+)
 vars().update(EMAIL_CONFIG)
-DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="pneumonia-site@localhost")
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.text("DEFAULT_FROM_EMAIL", default="pneumonia-site@localhost")
 
 # --- Database and files -----------------------------------------------------------------
 
-DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'db.sqlite3'}")}
+DATABASES = {
+    "default": env.connection(
+        "DATABASE_URL",
+        env.db_url_config,
+        default={"ENGINE": "django.db.backends.sqlite3", "NAME": str(VAR_DIR / "db.sqlite3")},
+        example="postgres://user:password@host:5432/name",
+    )
+}
+if DATABASES["default"]["ENGINE"] not in ("django.db.backends.sqlite3", "django.db.backends.postgresql"):
+    raise ImproperlyConfigured("The setting DATABASE_URL must begin with postgres:// or sqlite:///.")
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         "factory": OwnersAlone,
@@ -174,7 +188,14 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 DATABASES["default"].setdefault("CONN_MAX_AGE", 0 if DEBUG else 60)
 DATABASES["default"].setdefault("CONN_HEALTH_CHECKS", True)
 # Throttles count here. By default each process counts for itself.
-CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://")}
+CACHES = {
+    "default": env.connection(
+        "CACHE_URL",
+        env.cache_url_config,
+        default=env.cache_url_config("locmemcache://"),
+        example="filecache:///srv/pneumonia-site/cache",
+    )
+}
 # Django's own limit is 300 entries: as many others would make a throttled caller free again. The cache of files reads
 # the names of all at each write, which takes tens of milliseconds with so many.
 _MOST_ENTRIES = {"locmem.LocMemCache": 100_000, "db.DatabaseCache": 100_000, "filebased.FileBasedCache": 10_000}
@@ -184,7 +205,7 @@ for _name, _most in _MOST_ENTRIES.items():
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # X-rays and heatmaps: no MEDIA_URL on purpose. A view that asks who is looking serves them.
-MEDIA_ROOT = env.str("MEDIA_ROOT", default=str(VAR_DIR / "media"))
+MEDIA_ROOT = str(BASE_DIR / env.text("MEDIA_ROOT", default=str(VAR_DIR / "media")))
 FILE_UPLOAD_HANDLERS = [
     "pneumonia_site.uploads.AnyFileName",
     "django.core.files.uploadhandler.MemoryFileUploadHandler",
@@ -229,9 +250,9 @@ USE_TZ = True
 
 # --- Diagnosis --------------------------------------------------------------------------
 
-MODELS_DIR = env.str("MODELS_DIR", default=str(BASE_DIR / "ml_model" / "trained"))  # bundles, and which is served
-MODEL_BUNDLE = env.str("MODEL_BUNDLE", default="")  # a version or a folder; empty is what MODELS_DIR/current names
-OPERATING_POINT = env.str("OPERATING_POINT", default="")  # empty is the bundle's own default
+MODELS_DIR = env.text("MODELS_DIR", default=str(BASE_DIR / "ml_model" / "trained"))  # bundles, and which is served
+MODEL_BUNDLE = env.text("MODEL_BUNDLE", default="")  # a version or a folder; empty is what MODELS_DIR/current names
+OPERATING_POINT = env.text("OPERATING_POINT", default="")  # empty is the bundle's own default
 MAX_UPLOAD_MB = env.number("MAX_UPLOAD_MB", default=25.0, least=0.1, most=10_000)
 MAX_MEGAPIXELS = env.number("MAX_MEGAPIXELS", default=60.0, least=0.1, most=10_000)
 MAX_FILES_PER_REQUEST = env.number("MAX_FILES_PER_REQUEST", default=20, least=1, most=1_000)
@@ -288,7 +309,7 @@ IMPORT_EXPORT_ESCAPE_ILLEGAL_CHARS_ON_EXPORT = True  # a spreadsheet knows no co
 
 # --- Watching ---------------------------------------------------------------------------
 
-METRICS_TOKEN = env.str("METRICS_TOKEN", default="")  # empty: there is no /metrics
+METRICS_TOKEN = env.text("METRICS_TOKEN", default="")  # empty: there is no /metrics
 
 LOG_FORMATS = {"line": "diagnosis.logs.Line", "json": "diagnosis.logs.Json"}
 LOG_FORMAT = env.one_of("LOG_FORMAT", LOG_FORMATS, default="line" if DEBUG else "json")

@@ -290,6 +290,13 @@ class BufferedThreadWorker(ThreadWorker):
         finally:
             conn.forget()
 
+    def _keepalive_after(self, conn: Connection, keepalive: bool) -> bool:
+        """Whether the connection can carry another request. What the application left of a body lies here already, and
+        is passed over; gunicorn would do so for 64 KB, and hang up on a client that was told otherwise."""
+        while keepalive and conn.parser.mesg.body.read(PIECE):
+            pass
+        return bool(super()._keepalive_after(conn, keepalive))
+
     def finish_request(self, conn: Connection, future: Future) -> None:
         """What follows an answer, on the main thread."""
         if future.cancelled() or future.exception() or not future.result():

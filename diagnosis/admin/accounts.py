@@ -55,6 +55,10 @@ class AccountAdmin(UserAdmin):
             return [*fieldsets, (_("Everything"), {"fields": ["is_superuser"]})]
         return fieldsets
 
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        # The audit log knows people by their names, and so does what tells whether a reading was blind.
+        return [*super().get_readonly_fields(request, obj), *(["username"] if obj else [])]
+
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         if obj and obj.is_superuser and not request.user.is_superuser:
             return False

@@ -153,7 +153,10 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
             }
             return render(request, "admin/diagnosis/prediction/read_selected.html", context)
         for prediction in analysed:
-            reviews.record(prediction, by=access.person_of(request), reading=kind)
+            try:
+                reviews.record(prediction, by=access.person_of(request), reading=kind)
+            except Prediction.DoesNotExist:  # deleted meanwhile
+                count -= 1
         if count:
             said = ngettext("%(count)d reading recorded: %(kind)s.", "%(count)d readings recorded: %(kind)s.", count)
             self.message_user(request, said % {"count": count, "kind": kind.label}, messages.SUCCESS)

@@ -85,6 +85,12 @@ def _leave(request: HttpRequest, pk: uuid.UUID, last: str | None) -> HttpRespons
     return redirect("admin:diagnosis_prediction_review_next")
 
 
+def _deleted(request: HttpRequest) -> HttpResponse:
+    """The queue goes on."""
+    messages.warning(request, _("The picture was deleted before you had read it: nothing was recorded."))
+    return redirect("admin:diagnosis_prediction_review_next")
+
+
 @require_http_methods(["GET", "HEAD", "POST"])
 def read(request: HttpRequest, context: dict[str, Any], pk: uuid.UUID) -> HttpResponse:
     """Read one X-ray. The model's answer, its heatmap, the file's name and other readings show when asked for.
@@ -94,9 +100,8 @@ def read(request: HttpRequest, context: dict[str, Any], pk: uuid.UUID) -> HttpRe
     """
     person = _reviewer(request)
     prediction = access.visible_to(person).exclude(status=Prediction.Status.REJECTED).filter(pk=pk).first()
-    if prediction is None and request.method == "POST":  # the queue goes on
-        messages.warning(request, _("The picture was deleted before you had read it: nothing was recorded."))
-        return redirect("admin:diagnosis_prediction_review_next")
+    if prediction is None and request.method == "POST":
+        return _deleted(request)
     if prediction is None:
         raise Http404
     last = _last(request, person)
@@ -107,13 +112,16 @@ def read(request: HttpRequest, context: dict[str, Any], pk: uuid.UUID) -> HttpRe
     note = request.POST.get("note", request.session.get(_NOTES, {}).get(str(pk), ""))
     form = ReadingForm(request.POST) if recording else ReadingForm(initial={"note": note})
     if form.is_valid():
-        reviews.record(
-            prediction,
-            by=person,
-            reading=form.cleaned_data["reading"],
-            note=form.cleaned_data["note"],
-            blind=not shown,
-        )
+        try:
+            reviews.record(
+                prediction,
+                by=person,
+                reading=form.cleaned_data["reading"],
+                note=form.cleaned_data["note"],
+                blind=not shown,
+            )
+        except Prediction.DoesNotExist:
+            return _deleted(request)
         request.session[_LAST] = str(pk)
         _keep_note(request, pk, "")
         said = _("Recorded: %(reading)s.") % {"reading": Review.Reading(form.cleaned_data["reading"]).label}

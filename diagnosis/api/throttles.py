@@ -44,6 +44,12 @@ class Throttle(SimpleRateThrottle):
         except Exception as error:  # each cache has errors of its own
             raise faults.CacheFailed from error
 
+    def wait(self) -> float | None:
+        """Seconds until the next request may be answered: at most as many as are counted, also after a clock that
+        was ahead was put back."""
+        seconds = super().wait()
+        return None if seconds is None else min(seconds, float(self.duration))  # type: ignore[attr-defined]  # set as it is made
+
     def seconds_to_wait(self, request: HttpRequest) -> int:
         """Count a request to a page: 0 where it may be answered, else the seconds until one may."""
         if self.allow_request(request, None):  # type: ignore[arg-type]  # whose user and address are all that counts

@@ -127,7 +127,9 @@ class PredictionViewSet(
         for number, file in enumerate(files):
             answer: dict[str, Any] = {"file_name": file.name, "prediction": None, "problem": None}
             try:
-                if number:  # the first was counted with the request
+                # The first was counted with the request; one that has its answer counted then, and the others would
+                # never have their turn.
+                if number and not services.answered(access.person_of(request), key, number, digest):
                     self.check_throttles(request)
                 prediction = self._diagnose(file, options, key, number=number, request_digest=digest)
                 answer["prediction"] = as_json(prediction)
@@ -258,7 +260,10 @@ class ReviewViewSet(KnownParameters, mixins.ListModelMixin, mixins.CreateModelMi
         prediction = get_object_or_404(access.visible_to(person), pk=asked.pop("prediction_id"))
         if prediction.is_rejected:
             raise problems.NotAnalysed
-        serializer.instance = reviews.record(prediction, by=person, **asked)
+        try:
+            serializer.instance = reviews.record(prediction, by=person, **asked)
+        except Prediction.DoesNotExist:  # deleted meanwhile
+            raise Http404 from None
 
 
 @extend_schema_view(

@@ -1,6 +1,7 @@
 """What is told when the machine fails: a full disk, a database that cannot be written, too many writers."""
 
 import errno
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.files.storage import FileSystemStorage
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, transaction
 from django.test import Client
 
@@ -121,7 +122,7 @@ def test_files_stay_where_the_database_is_lost_while_it_commits(sender, xray, se
         patch.setattr(connection, "commit", fail)
         assert send(sender, xray).status_code == 503
     assert len(files(settings)) == 3
-    call_command("sweep", "--older-than", "0")
+    call_command("sweep", "--older-than", "0", "--even-most")
     assert not files(settings)
 
 
@@ -220,3 +221,18 @@ def test_sweep_removes_what_no_record_tells_of_and_nothing_in_flight(sender, xra
     call_command("sweep", "--older-than", "0")
     assert sorted(files(settings)) == kept
     assert not stray.parent.exists()
+
+
+def test_in_front_of_another_database_sweep_and_purge_keep_all_pictures(sender, xray, settings):
+    for _ in range(2):
+        assert send(sender, xray).status_code == 200
+    kept = sorted(files(settings))
+    for path in kept:
+        os.utime(path, (0, 0))
+    Upload.objects.all().delete()
+    for command in (["sweep", "--older-than", "0"], ["purge", "--older-than", "30"]):
+        with pytest.raises(CommandError, match=r"tells of 0 stored files.* 6 others.*DATABASE_URL.*--even-most"):
+            call_command(*command)
+    assert sorted(files(settings)) == kept
+    call_command("sweep", "--even-most")
+    assert not files(settings)

@@ -284,3 +284,25 @@ def test_the_queue_is_quick_with_thousands_waiting(make, bob):
         cursor.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)
         plan = " ".join(row[-1] for row in cursor.fetchall())
     assert "upload_of_picture" in plan
+
+
+def test_a_reading_of_what_is_deleted_meanwhile_is_not_found(client, make, bob, monkeypatch):
+    client.force_login(bob)
+    doomed, kept = make("doomed"), make("kept")
+
+    def ask(*args):
+        services.delete([doomed.upload], by="manage.py purge")
+        return False
+
+    reading = {"prediction": str(doomed.pk), "reading": "Normal", "blind": True}
+    with monkeypatch.context() as patch:
+        patch.setattr("diagnosis.audit.has_seen_the_answer", ask)
+        answer = client.post("/api/reviews/", reading, content_type="application/json")
+    assert (answer.status_code, Review.objects.count()) == (404, 0)
+    doomed = make("doomed on the page")
+    with monkeypatch.context() as patch:
+        patch.setattr("diagnosis.audit.has_seen_the_answer", ask)
+        page = client.post(f"{LIST}{doomed.pk}/review/", {"reading": "Normal"}, follow=True)
+    assert "was deleted before you had read it" in page.content.decode()
+    assert not Review.objects.exists()
+    assert Prediction.objects.filter(pk=kept.pk).exists()

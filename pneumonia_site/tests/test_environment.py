@@ -10,6 +10,7 @@ import pytest
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 
+from pneumonia_site import environment
 from pneumonia_site.environment import Environment, processes
 
 env = Environment()
@@ -54,16 +55,59 @@ def test_what_cannot_be_is_refused_by_name(monkeypatch, said, read):
         read()
 
 
+def test_a_value_that_begins_as_a_variable_does_is_a_value(monkeypatch):
+    monkeypatch.setenv("SETTING", "$abc\\$d")
+    assert env.text("SETTING") == "$abc\\$d"
+
+
+@pytest.mark.parametrize("line", ["DEBUG = False", "ALLOWED_HOSTS: a.org", " DEBUG=False", "SECRET_KEY"])
+def test_a_line_that_is_no_setting_is_refused_by_its_number_and_not_shown(tmp_path, line):
+    (tmp_path / ".env").write_text(f"# of this site\n\n{line}\n")
+    with pytest.raises(ImproperlyConfigured, match=r"^Line 3 of .*/\.env is no setting; write NAME=value") as refused:
+        environment.read_file(tmp_path / ".env")
+    assert line.strip() not in str(refused.value)
+
+
+def test_a_file_may_begin_with_a_mark_and_end_its_lines_as_windows_does(monkeypatch, tmp_path):
+    monkeypatch.delenv("SETTING", raising=False)
+    monkeypatch.delenv("ANOTHER", raising=False)
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfSETTING=a b\r\nexport ANOTHER='c'\r\n")
+    environment.read_file(tmp_path / ".env")
+    try:
+        assert (env.text("SETTING"), env.text("ANOTHER")) == ("a b", "c")
+    finally:
+        del os.environ["SETTING"], os.environ["ANOTHER"]
+
+
+def test_names_that_are_nearly_a_settings_are_told():
+    names = ["DATABSE_URL", "debug", "NUM_PROXY", "SECRET_KEY", "SECRET_KEY_FILE", "PATH", "LANGUAGE", "HTTP_PROXY"]
+    assert environment.misspelt(names) == {
+        "DATABSE_URL": "DATABASE_URL",
+        "debug": "DEBUG",
+        "NUM_PROXY": "NUM_PROXIES",
+    }
+
+
+@pytest.mark.parametrize("said", ["foo", "/tmp/x.sqlite3", "postgres://u:secret@h:54x2/n"])
+def test_urls_that_cannot_be_read_are_refused_without_their_password(monkeypatch, said):
+    monkeypatch.setenv("SETTING", said)
+    with pytest.raises(
+        ImproperlyConfigured, match=r"^The setting SETTING cannot be read; .*postgres://.*%2F"
+    ) as refused:
+        env.connection("SETTING", env.db_url_config, default={}, example="postgres://user:password@host:5432/name")
+    assert "secret" not in str(refused.value)
+
+
 def test_the_end_of_a_line_is_no_part_of_what_a_file_says(monkeypatch, tmp_path):
     (tmp_path / "token").write_text("a b\r\n")
     monkeypatch.setenv("OF_A_FILE_FILE", str(tmp_path / "token"))
-    assert env.str("OF_A_FILE") == "a b"
+    assert env.text("OF_A_FILE") == "a b"
 
 
 def test_a_file_that_cannot_be_read_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv("OF_NO_FILE_FILE", str(tmp_path / "none"))
     with pytest.raises(ImproperlyConfigured, match="OF_NO_FILE_FILE"):
-        env.str("OF_NO_FILE", default="")
+        env.text("OF_NO_FILE")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +236,7 @@ def test_a_checkout_that_cannot_be_written_to_serves_where_var_dir_is_another_pl
     checkout = Path(django_settings.BASE_DIR)
     shutil.copytree(checkout / "pneumonia_site", tmp_path / "pneumonia_site")  # which tells where the checkout is
     shutil.copy(checkout / "manage.py", tmp_path)
-    for name in ("diagnosis", "ml_model", "static", "templates", "locale"):
+    for name in ("diagnosis", "ml_model", "static", "templates", "locale", ".env.example"):
         (tmp_path / name).symlink_to(checkout / name)
     (tmp_path / "var").touch()  # nothing can be made below, by root neither
 
@@ -210,3 +254,34 @@ def test_a_checkout_that_cannot_be_written_to_serves_where_var_dir_is_another_pl
     refused = check("")
     assert refused.stderr.startswith(f"The setting VAR_DIR is '{tmp_path / 'var'}'; it must be ")
     assert len(refused.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("said", ["postgress://u:secret@h/n", "mysql://u:secret@h/n"])
+def test_databases_that_the_site_does_not_know_are_refused(tmp_path, said):
+    finished = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=django_settings.BASE_DIR,
+        env={**os.environ, "SECRET_KEY": "k" * 50, "VAR_DIR": str(tmp_path), "DATABASE_URL": said},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert finished.returncode == 1
+    assert finished.stderr == "The setting DATABASE_URL must begin with postgres:// or sqlite:///.\n"
+
+
+def test_the_database_lies_in_its_folder_whatever_that_is_called(tmp_path):
+    folder = tmp_path / "a+b%20 #c?d"
+    code = (
+        "from django.conf import settings; print(settings.DATABASES['default']['NAME'], settings.MEDIA_ROOT, sep='\\n')"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=django_settings.BASE_DIR,
+        env={**os.environ, "SECRET_KEY": "k" * 50, "VAR_DIR": str(folder), "DATABASE_URL": "", "MEDIA_ROOT": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert finished.stdout.splitlines() == [str(folder / "db.sqlite3"), str(folder / "media")]

@@ -323,6 +323,14 @@ def test_requests_that_follow_one_another_at_once_are_all_answered(site):
     assert exchange(site, one + one + last).count(b"HTTP/1.1 200 OK") == 3
 
 
+def test_a_connection_goes_on_after_a_body_that_nobody_read(site):
+    with requests.Session() as session:
+        for _ in range(10):
+            refused = session.post(f"{site.address}/api/tokens/", data=b"x" * 500_000, timeout=30)
+            assert refused.status_code in (401, 415)
+            assert session.get(f"{site.address}/healthz", timeout=30).status_code == 200
+
+
 def test_what_follows_a_body_that_was_not_read_is_no_request(site):
     body = b"GET /model/ HTTP/1.1\r\nHost: localhost\r\n\r\n"
     large = b"POST /accounts/login/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000000\r\n\r\n"

@@ -23,6 +23,9 @@ class Command(base.Command):
     def handle(self, *, older_than: int, dry_run: bool, **options: Any) -> None:
         if not 0 < older_than < 36_500:
             raise CommandError("--older-than needs a number of days from 1 to 36499.")
-        purged = services.purge(datetime.timedelta(days=older_than), dry_run=dry_run)
+        try:
+            purged = services.purge(datetime.timedelta(days=older_than), dry_run=dry_run)
+        except services.MostUnknown as error:
+            raise CommandError(f"Uploads are deleted, and files without a record are not. {error}") from error
         verb = "Would delete" if dry_run else "Deleted"
         self.stdout.write(f"{verb} {purged.uploads} uploads and {purged.stray_files} files without a record.")

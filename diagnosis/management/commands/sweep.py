@@ -25,9 +25,17 @@ class Command(base.Command):
             help="Leave younger files alone, whose records may be about to come; 0 only while the site is stopped.",
         )
         parser.add_argument("--dry-run", action="store_true", help="Only tell how many there are.")
+        parser.add_argument(
+            "--even-most",
+            action="store_true",
+            help="Also where they are more than the others, as in front of another database than theirs.",
+        )
 
-    def handle(self, *, older_than: int, dry_run: bool, **options: Any) -> None:
+    def handle(self, *, older_than: int, dry_run: bool, even_most: bool, **options: Any) -> None:
         if not 0 <= older_than < 52_560_000:  # a hundred years
             raise CommandError("--older-than needs a number of minutes from 0 to 52559999.")
-        files = services.sweep(datetime.timedelta(minutes=older_than), dry_run=dry_run)
+        try:
+            files = services.sweep(datetime.timedelta(minutes=older_than), dry_run=dry_run, even_most=even_most)
+        except services.MostUnknown as error:
+            raise CommandError(str(error)) from error
         self.stdout.write(f"{'Would delete' if dry_run else 'Deleted'} {files} files without a record.")
