@@ -11,6 +11,7 @@ from typing import BinaryIO
 from diagnosis.bulk import Row, name_of
 
 COLUMNS = [field.name for field in fields(Row)]
+_MODEL = COLUMNS.index("model_version")
 
 
 class NotContinued(Exception):
@@ -22,15 +23,15 @@ class Format:
     """How rows are written.
 
     head: before the first row; between: before each further one; tail: after the last. done: the
-    complete rows in a file of this format, as (name of the picture file, offset at which its row
-    ends); None where a file is not gone on with. It raises ValueError at what was not written here.
+    complete rows in a file of this format, as (name of the picture file, version of the model, offset at which the
+    row ends); None where a file is not gone on with. It raises ValueError at what was not written here.
     """
 
     head: str
     row: Callable[[Row], str]
     between: str = ""
     tail: str = ""
-    done: Callable[[BinaryIO], Iterator[tuple[str, int]]] | None = None
+    done: Callable[[BinaryIO], Iterator[tuple[str, str, int]]] | None = None
 
     def text(self, rows: Iterable[Row], *, after: int = 0) -> Iterator[str]:
         """`rows` as text, head and tail included; after: how many are written already, head included."""
@@ -42,11 +43,12 @@ class Format:
         yield self.tail
 
 
-def go_on(output: Path, layout: Format, files: Iterator[Path]) -> int:
+def go_on(output: Path, layout: Format, files: Iterator[Path], model: str) -> int:
     """Make `output` ready for further rows and take from `files` those it has a row of; returns how many.
 
     What counts is the order and the names: the first complete row must be of the first of `files`, and so
-    on. A row that was cut off is taken out of the file. Raises NotContinued, OSError.
+    on; and `model`, the version that answers. A row that was cut off is taken out of the file. Raises NotContinued,
+    OSError.
     """
     if not output.exists() or output.stat().st_size == 0:
         return 0
@@ -55,13 +57,18 @@ def go_on(output: Path, layout: Format, files: Iterator[Path]) -> int:
     count, end = 0, 0
     with output.open("r+b") as file:
         try:
-            for name, end in layout.done(file):  # noqa: B007  the last one is used below
+            for name, version, end in layout.done(file):  # noqa: B007  the last one is used below
                 path = next(files, None)
                 if path is None or name_of(path) != name:
                     following = "there is no further file" if path is None else f"{name_of(path)} comes"
                     raise NotContinued(
                         f"Row {count + 1} of {output} is of {name}, where {following} now: it was written for other "
                         "files, or some came or went. Choose another --output."
+                    )
+                if version not in ("", model):
+                    raise NotContinued(
+                        f"Row {count + 1} of {output} is of the model {version}, and {model} answers now. Choose "
+                        f"another --output, or set MODEL_BUNDLE={version}."
                     )
                 count += 1
         except ValueError:
@@ -82,7 +89,7 @@ def _csv_row(row: Row) -> str:
     return _csv_line(asdict(row).values())
 
 
-def _csv_done(file: BinaryIO) -> Iterator[tuple[str, int]]:
+def _csv_done(file: BinaryIO) -> Iterator[tuple[str, str, int]]:
     head = _csv_line(COLUMNS).encode()
     first = file.readline()
     if first != head:
@@ -104,7 +111,7 @@ def _csv_done(file: BinaryIO) -> Iterator[tuple[str, int]]:
         for values in csv.reader(lines(), strict=True):
             if len(values) != len(COLUMNS):
                 raise ValueError
-            yield values[0], end
+            yield values[0], values[_MODEL], end
     except csv.Error:
         if not at_end:
             raise ValueError from None
@@ -115,7 +122,7 @@ def _json_row(row: Row) -> str:
     return "  " + json.dumps(asdict(row), ensure_ascii=False)
 
 
-def _json_done(file: BinaryIO) -> Iterator[tuple[str, int]]:
+def _json_done(file: BinaryIO) -> Iterator[tuple[str, str, int]]:
     first = file.readline()
     if first != b"[\n":
         if b"[\n".startswith(first):
@@ -133,7 +140,7 @@ def _json_done(file: BinaryIO) -> Iterator[tuple[str, int]]:
                 return  # cut off
             if not isinstance(row, dict) or list(row) != COLUMNS:
                 raise ValueError
-            yield row["file"], start + len(text)
+            yield row["file"], row["model_version"], start + len(text)
         start += len(line)
 
 

@@ -99,7 +99,10 @@ class ModelCard:
 
 def parse_card(text: str) -> ModelCard:
     """The card in `text`, JSON. Raises ValueError naming the first thing that is wrong."""
-    raw = json.loads(text)
+    try:
+        raw = json.loads(text)
+    except RecursionError:
+        raise ValueError("the card is nested too deep") from None
     if not isinstance(raw, dict):
         raise ValueError("the card is not a JSON object")
     if raw.get("format") != CARD_FORMAT:
@@ -181,7 +184,9 @@ def current(root: Path = TRAINED) -> Path:
     except (OSError, UnicodeDecodeError):
         name = ""
     if not name:
-        raise BundleError(f"There is no trained model: {pointer} is missing or names none. {mend(root)}")
+        there = sorted(card.parent.name for card in root.glob(f"*/{CARD_FILE}"))
+        helps = f"`python manage.py promote_model {there[-1]}` names one." if there else mend(root)
+        raise BundleError(f"There is no trained model to serve: {pointer} is missing or names none. {helps}")
     return root / name
 
 

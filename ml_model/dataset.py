@@ -170,12 +170,18 @@ def some_picture(folder: Path) -> None:
 
 
 def _pictures_in(folder: Path) -> list[Path]:
+    """All files in `folder`, but for hidden ones. Raises DataError where something else would be left out unsaid."""
     try:
-        return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+        found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except FileNotFoundError:
         return []
     except OSError as error:
         raise DataError(f"{folder} cannot be read: {error.strerror}.") from error
+    for path in found:
+        if not path.is_file():
+            what = "a folder" if path.is_dir() else "a link that leads nowhere" if path.is_symlink() else "no file"
+            raise DataError(f"{path} is {what}. Pictures must lie in {folder} itself: move or remove it.")
+    return found
 
 
 def load(folder: Path, size: int, *, progress: Callable[[int, int], None] | None = None) -> PictureSet:

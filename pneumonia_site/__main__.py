@@ -8,9 +8,9 @@ import sys
 
 from django.core.exceptions import ImproperlyConfigured
 
-from pneumonia_site.environment import BASE_DIR, processes
-
 try:
+    from pneumonia_site.environment import BASE_DIR, processes
+
     os.environ["WEB_CONCURRENCY"] = str(processes())
 except ImproperlyConfigured as error:
     raise SystemExit(f"{error}") from error

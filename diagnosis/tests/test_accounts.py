@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -50,6 +51,13 @@ def test_who_signs_up_is_an_uploader_and_keeps_what_the_browser_sent(client, xra
     assert Upload.objects.get().owner == dora
     assert client.get(f"/predictions/{prediction.pk}/").status_code == 200
     assert Client().get(f"/predictions/{prediction.pk}/").status_code == 404
+
+
+def test_signing_up_works_where_the_role_was_renamed(client, settings):
+    settings.SIGN_UP = True
+    Group.objects.filter(name="uploader").update(name="senders")
+    assert client.post("/accounts/sign-up/", SIGN_UP).status_code == 302
+    assert get_user_model().objects.get(username="dora").has_perm("diagnosis.add_upload")
 
 
 def test_signing_up_can_be_switched_off(client, settings):
@@ -355,6 +363,14 @@ def test_an_administrator_gives_roles_and_makes_nobody_a_superuser(client, ada, 
     assert list(charlie.groups.all()) == [reviewer]
     assert client.post(f"/admin/auth/user/{admin_user.pk}/change/", fields).status_code == 403
     assert client.post(f"/admin/auth/user/{admin_user.pk}/password/", {"password1": "x"}).status_code == 403
+
+
+def test_an_account_keeps_its_name_by_which_the_audit_log_knows_it(admin_client, bob):
+    address = f"/admin/auth/user/{bob.pk}/change/"
+    assert 'name="username"' not in admin_client.get(address).content.decode()
+    assert admin_client.post(address, {"username": "robert", "is_active": "on"}).status_code == 302
+    bob.refresh_from_db()
+    assert bob.username == "bob"
 
 
 def test_an_account_with_pictures_or_readings_stays_and_the_page_says_what_to_do_instead(

@@ -69,6 +69,8 @@ def test_a_round_trip_brings_everything_back(send, bob, settings, tmp_path, caps
     call_command("restore", str(tmp_path / "all.zip"), "--force")
     assert rows() == before_rows
     assert stored(settings) == before_files
+    made = [path for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_dir()]
+    assert {path.stat().st_mode & 0o077 for path in made} == {0}, "nobody else looks into them"
     assert not list(tmp_path.glob(".backup-*"))
 
 

@@ -81,6 +81,17 @@ def test_output_cut_off_anywhere_is_gone_on_with(folder, tmp_path, ending):
         assert output.read_bytes() == whole, f"after {kept} bytes"
 
 
+@pytest.mark.parametrize("ending", ["csv", "json"])
+def test_answers_of_two_models_are_not_mixed(folder, tmp_path, ending, monkeypatch):
+    output = tmp_path / f"answers.{ending}"
+    run(folder, "--output", output)
+    whole = output.read_bytes()
+    monkeypatch.setattr("diagnosis.inference.serving.model_version", lambda: "2031.01-1")
+    with pytest.raises(CommandError, match=r"is of the model 2026\.\d\d-\d+, and 2031\.01-1 answers now.*MODEL_BUNDLE"):
+        run(folder, "--output", output)
+    assert output.read_bytes() == whole
+
+
 def test_a_name_with_a_carriage_return_is_one_row_and_gone_on_with(tmp_path):
     """macOS keeps the picture of a folder in a file `Icon\\r`."""
     (tmp_path / "pictures").mkdir()

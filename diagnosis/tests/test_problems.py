@@ -375,6 +375,28 @@ def test_each_file_counts_as_an_analysis_and_the_excess_costs_no_other(client, x
     assert_problem(client.post("/predict", {"file": SimpleUploadedFile("x.jpg", xray())}), 429, "throttled")
 
 
+def test_many_files_under_one_key_are_all_answered_in_the_end(client, alice, xray, monkeypatch):
+    monkeypatch.setattr("diagnosis.api.throttles.PredictThrottle.THROTTLE_RATES", {"predict": "3/min"})
+    client.force_login(alice)
+    done = []
+    for minute in range(2):
+        monkeypatch.setattr("diagnosis.api.throttles.PredictThrottle.timer", lambda self, at=minute: 1e9 + 61 * at)
+        files = [SimpleUploadedFile(f"{seed}.jpg", xray(seed=seed)) for seed in range(5)]
+        answer = client.post("/api/predictions/", {"file": files}, headers={"Idempotency-Key": "all-five"})
+        done.append([result["problem"] is None for result in answer.json()["results"]])
+    assert done == [[True, True, True, False, False], [True] * 5]
+    assert Upload.objects.count() == 5
+
+
+def test_a_clock_that_was_put_back_makes_nobody_wait_longer(client, monkeypatch):
+    monkeypatch.setattr("diagnosis.api.throttles.CallerThrottle.THROTTLE_RATES", {"api": "1/min", "predict": "9/min"})
+    for ahead in (7200, 0):
+        monkeypatch.setattr("diagnosis.api.throttles.CallerThrottle.timer", lambda self, at=ahead: 1e9 + at)
+        answer = client.get("/api/predictions/")
+    assert_problem(answer, 429, "throttled")
+    assert int(answer["Retry-After"]) <= 60
+
+
 def test_callers_by_ipv6_are_counted_by_their_network(client, settings, monkeypatch):
     monkeypatch.setattr("diagnosis.api.throttles.CallerThrottle.THROTTLE_RATES", {"api": "1/min", "predict": "9/min"})
 

@@ -247,3 +247,18 @@ def test_the_gate_passes_chests_and_refuses_the_rest(classifier, xray_data):
     for kind, held_out in classifier.card.gate.measured["refused"].items():
         counted = held_out["files held out"]
         assert counted["refused"] >= 0.97 * counted["pictures"], kind
+
+
+def test_where_none_is_served_those_at_hand_are_named(tmp_path):
+    with pytest.raises(bundle.BundleError, match="train a new one"):
+        bundle.current(tmp_path)
+    (tmp_path / "2026.03-1").mkdir()
+    (tmp_path / "2026.03-1" / bundle.CARD_FILE).touch()
+    with pytest.raises(bundle.BundleError, match=r"`python manage.py promote_model 2026\.03-1` names one"):
+        bundle.current(tmp_path)
+
+
+def test_a_card_nested_without_end_is_damaged(tmp_path):
+    (tmp_path / bundle.CARD_FILE).write_text("[" * 200_000)
+    with pytest.raises(bundle.BundleError, match="nested too deep"):
+        bundle.read(tmp_path)

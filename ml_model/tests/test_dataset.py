@@ -93,6 +93,21 @@ def test_a_folder_of_parts_a_missing_and_an_unreadable_one_are_told_apart(tmp_pa
         dataset.labelled_files(tmp_path)
 
 
+def test_what_would_be_left_out_is_told(tmp_path, xray):
+    for name in dataset.CLASSES:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.jpeg").write_bytes(xray())
+    (tmp_path / "NORMAL" / ".hidden").mkdir()
+    assert len(dataset.labelled_files(tmp_path)) == 2
+    (tmp_path / "NORMAL" / "more").mkdir()
+    with pytest.raises(dataset.DataError, match=r"more is a folder. Pictures must lie in .*NORMAL itself"):
+        dataset.labelled_files(tmp_path)
+    (tmp_path / "NORMAL" / "more").rmdir()
+    (tmp_path / "PNEUMONIA" / "2.jpeg").symlink_to(tmp_path / "gone.jpeg")
+    with pytest.raises(dataset.DataError, match=r"2\.jpeg is a link that leads nowhere"):
+        dataset.labelled_files(tmp_path)
+
+
 def test_the_public_set_is_known_by_names_and_counts():
     files = [(Path(f"IM-{n:04}-0001.jpeg"), 0) for n in range(1341)]
     files += [(Path(f"person{n}_virus_{n}.jpeg"), 1) for n in range(3875)]

@@ -1,9 +1,12 @@
 """What is checked before training, and what is read when it goes on."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from ml_model.dataset import DataError
 
 pytestmark = pytest.mark.training
 
@@ -68,3 +71,29 @@ def test_a_checkpoint_that_is_cut_off_leaves_the_one_before(tmp_path, monkeypatc
     model.set_weights([np.zeros_like(values) for values in weights])
     assert fitting.take_up(model, backup, steps=2) == 3
     assert all(map(np.array_equal, model.get_weights(), weights))
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    import keras
+
+    from ml_model.training import fitting
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.AdamW(), "mse")
+    backup = tmp_path / "latest.weights.h5"
+    fitting.KeepLast(model, backup).on_epoch_end(0)
+    backup.write_bytes(backup.read_bytes()[:2000])
+    with pytest.raises(DataError, match=f"The checkpoint {backup} is damaged. Delete it"):
+        fitting.take_up(model, backup, steps=1)
+
+
+def test_a_disk_without_room_is_told_before_hdf5_writes(tmp_path, monkeypatch):
+    import keras
+
+    from ml_model.training import fitting
+
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10, 10, 0))
+    with pytest.raises(OSError, match="No space left on device") as told:
+        fitting.KeepLast(model, tmp_path / "latest.weights.h5").on_epoch_end(0)
+    assert told.value.filename == str(tmp_path)

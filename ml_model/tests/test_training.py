@@ -289,6 +289,54 @@ def test_without_other_pictures_there_is_no_gate(student, xray):
     assert (finding.accepted, finding.chest_xray_score) == (True, None)
 
 
+def test_two_trainings_that_end_together_get_a_version_each(trained, data, tmp_path, monkeypatch):
+    from ml_model.training import pipeline
+
+    next_version, asked = bundle.next_version, []
+
+    def too_late(root, year, month):
+        """Another training takes the version before it is used."""
+        version = next_version(root, year, month)
+        if not asked:
+            shutil.copytree(trained.folder, root / version)
+        asked.append(version)
+        return version
+
+    monkeypatch.setattr(bundle, "next_version", too_late)
+    folder = pipeline.train(
+        data, pipeline.Settings(**TINY), work=trained.work, root=tmp_path, verbose=0, say=lambda text: None
+    )
+    assert [folder.name, bundle.read(folder).version] == [asked[1]] * 2
+    assert asked[0] != asked[1]
+    assert {path.name for path in tmp_path.iterdir()} <= {*asked, "current", "promotions.jsonl"}, "no draft is left"
+
+
+def test_a_network_that_says_the_same_of_all_is_no_model(trained, data, tmp_path, monkeypatch):
+    from ml_model.training import export, pipeline
+
+    monkeypatch.setattr(export, "logits_of", lambda model: lambda inputs: np.zeros(len(inputs)))
+    with pytest.raises(DataError, match=r"says the same of every picture: .*--learning-rate"):
+        pipeline.train(
+            data, pipeline.Settings(**TINY), work=trained.work, root=tmp_path, verbose=0, say=lambda text: None
+        )
+
+
+def test_other_pictures_without_a_kind_are_refused(trained, data, tmp_path):
+    from ml_model.training import pipeline
+
+    flat = Path(shutil.copytree(data / "other" / "grain", tmp_path / "flat"))
+    with pytest.raises(DataError, match=r"flat/.*png is of no kind. .*flat/KIND"):
+        pipeline.train(
+            data,
+            pipeline.Settings(**TINY),
+            work=trained.work,
+            root=tmp_path,
+            other_pictures=flat,
+            verbose=0,
+            say=lambda text: None,
+        )
+
+
 def test_keras_and_litert_are_the_same_network(trained, kept):
     classifier = Classifier(trained.folder)
     pictures = [preprocessing.to_input(phantom.draw(opacity=seed / 4, seed=seed), 64) for seed in range(4)]

@@ -2,10 +2,12 @@
 
 import contextlib
 import datetime
+import errno
 import io
 import itertools
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,9 +18,10 @@ from keras import layers
 
 from ml_model import bundle, network, phantom, preprocessing
 from ml_model.classifier import Classifier, Output
+from ml_model.dataset import DataError
 from ml_model.evaluation import drift, metrics
 from ml_model.training import gate, linear
-from ml_model.training.fitting import Fitted, Settings, balancing_weights
+from ml_model.training.fitting import Fitted, Settings, balancing_weights, need_room
 
 INTENDED_USE = "Education and research. Not for clinical use without validation. Frontal chest X-rays; learned from "
 OF_THE_PUBLIC_SET = "children of one to five years of one hospital, so figures hold for such pictures only."
@@ -118,6 +121,10 @@ def write_bundle(
     validation = fitted.validation
     logits = logits_of(fitted.model)
     values = logits(validation.pictures)
+    if not np.ptp(values) > 0:  # nor where one of them is no number
+        raise DataError(
+            "The network says the same of every picture: it learned nothing. Choose a lower --learning-rate."
+        )
     temperature = calibrate(fitted.model, values, validation.labels)
     probabilities = metrics.sigmoid(values / temperature)
     points = {
@@ -136,43 +143,63 @@ def write_bundle(
     gate_head, gate_facts = fit_gate(fitted.model) if fit_gate else (None, None)
 
     today = datetime.datetime.now(datetime.UTC)
+    with draft_in(root) as draft:
+        need_room(root, fitted.model.variables, copies=3)  # plain, compressed and LiteRT's
+        fitted.model.save(draft / bundle.KERAS_FILE, include_optimizer=False)
+        compress(draft / bundle.KERAS_FILE)
+        (draft / bundle.SERVING_FILE).write_bytes(to_litert(serving_graph(fitted.model, full_scale, gate_head)))
+
+        clean = len(validation) // 2
+        card = bundle.ModelCard(
+            version="",  # until it has one
+            created=today.isoformat(timespec="seconds"),
+            input_size=settings.size,
+            operating_points=points,
+            default_operating_point="balanced",
+            files={name: bundle.sha256(draft / name) for name in (bundle.KERAS_FILE, bundle.SERVING_FILE)},
+            golden=golden_pictures(lambda inputs: metrics.sigmoid(logits(inputs)), settings.size),
+            gate=gate_facts,
+            intended_use=INTENDED_USE + (OF_THE_PUBLIC_SET if "population" in data else OF_OTHERS),
+            training={
+                **asdict(settings),
+                "best_epochs": fitted.best_epochs,
+                "temperature": round(temperature, 4),
+                "temperature_note": "already divided into the weights of the last layer",
+                "activation_full_scale": round(full_scale, 4),
+                "history": fitted.history,
+            },
+            data=data,
+            metrics={
+                name: metrics.measure(
+                    probabilities[rows], validation.labels[rows], validation.patients[rows], thresholds
+                )
+                for name, rows in (("validation", slice(clean)), ("validation_augmented", slice(clean, None)))
+            },
+        )
+        while True:
+            version = bundle.next_version(root, today.year, today.month)
+            bundle.write_card(draft, replace(card, version=version))
+            outputs = _compare(draft, validation.pictures[:clean], say)
+            drift.write(draft, drift.reference_of(outputs))
+            try:
+                return draft.rename(root / version)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                # Another training was quicker, and has that version.
+
+
+@contextlib.contextmanager
+def draft_in(root: Path) -> Iterator[Path]:
+    """A folder of this process's own to make a bundle in; removed, unless it was given its final name."""
     root.mkdir(parents=True, exist_ok=True)
-    version = bundle.next_version(root, today.year, today.month)
-    draft = root / f".{version}.draft"
+    draft = root / f".{os.getpid()}.draft"
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir()
-    fitted.model.save(draft / bundle.KERAS_FILE, include_optimizer=False)
-    compress(draft / bundle.KERAS_FILE)
-    (draft / bundle.SERVING_FILE).write_bytes(to_litert(serving_graph(fitted.model, full_scale, gate_head)))
-
-    clean = len(validation) // 2
-    card = bundle.ModelCard(
-        version=version,
-        created=today.isoformat(timespec="seconds"),
-        input_size=settings.size,
-        operating_points=points,
-        default_operating_point="balanced",
-        files={name: bundle.sha256(draft / name) for name in (bundle.KERAS_FILE, bundle.SERVING_FILE)},
-        golden=golden_pictures(lambda inputs: metrics.sigmoid(logits(inputs)), settings.size),
-        gate=gate_facts,
-        intended_use=INTENDED_USE + (OF_THE_PUBLIC_SET if "population" in data else OF_OTHERS),
-        training={
-            **asdict(settings),
-            "best_epochs": fitted.best_epochs,
-            "temperature": round(temperature, 4),
-            "temperature_note": "already divided into the weights of the last layer",
-            "activation_full_scale": round(full_scale, 4),
-            "history": fitted.history,
-        },
-        data=data,
-        metrics={
-            name: metrics.measure(probabilities[rows], validation.labels[rows], validation.patients[rows], thresholds)
-            for name, rows in (("validation", slice(clean)), ("validation_augmented", slice(clean, None)))
-        },
-    )
-    bundle.write_card(draft, card)
-    drift.write(draft, drift.reference_of(_compare(draft, validation.pictures[:clean], say)))
-    return draft.rename(root / version)
+    try:
+        yield draft
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
 
 
 def golden_pictures(answer: Callable[[np.ndarray], np.ndarray], size: int) -> list[bundle.Golden]:

@@ -2,14 +2,16 @@
 
 import csv
 import ctypes
+import errno
 import fcntl
 import hashlib
 import io
 import json
 import math
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -236,12 +238,30 @@ BACKUP = Path("backup", "latest.weights.h5")
 
 
 def take_up(model: keras.Model, backup: Path, steps: int) -> int:
-    """How many epochs of `steps` are done, once `model`, compiled, is what `KeepLast` left in `backup`; 0 without."""
+    """How many epochs of `steps` are done, once `model`, compiled, is what `KeepLast` left in `backup`; 0 without.
+
+    Raises DataError where that is damaged.
+    """
     if not backup.exists():
         return 0
     model.optimizer.build(model.trainable_variables)
-    model.load_weights(backup)
+    try:
+        model.load_weights(backup)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(
+            f"The checkpoint {backup} is damaged. Delete it, and this part of the training begins anew."
+        ) from error
     return int(model.optimizer.iterations) // steps
+
+
+def need_room(folder: Path, variables: Sequence[keras.Variable], copies: int = 1) -> None:
+    """Raises OSError where the disk of `folder` has no room for so many copies of `variables`.
+
+    A disk that fills while HDF5 writes ends the whole process (segmentation fault in h5py 3).
+    """
+    needed = copies * sum(4 * math.prod(variable.shape) for variable in variables) + (1 << 20)
+    if shutil.disk_usage(folder).free < needed:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
 
 
 class KeepLast(keras.callbacks.Callback):
@@ -256,6 +276,8 @@ class KeepLast(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.path.parent.mkdir(exist_ok=True)
+        optimizer = getattr(self.kept, "optimizer", None)  # only where the model is compiled
+        need_room(self.path.parent, [*self.kept.variables, *(optimizer.variables if optimizer else [])])
         draft = self.path.with_name(f"new.{self.path.name}")
         self.kept.save_weights(draft)
         draft.replace(self.path)

@@ -70,6 +70,11 @@ def build(
         elsewhere = features(pictures[~for_fitting])
         positive.append(features(pictures[for_fitting]))
     pictures, files = _read(other_pictures, size)
+    for path in files:
+        if path.parent == other_pictures:
+            raise DataError(
+                f"{path} is of no kind. Other pictures lie in a folder for each kind: {other_pictures}/KIND."
+            )
     kinds = np.array([path.relative_to(other_pictures).parts[0] for path in files])
     for_fitting = _drawn_for_fitting(files)
     others, turned_others = features(pictures), features(255 - pictures)

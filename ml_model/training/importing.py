@@ -70,11 +70,7 @@ def import_model(path: Path, options: Options, root: Path, *, name: str | None =
     except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:  # whatever a network may stumble over
         raise ModelFileError(f"The network in {path.name} does not run: {keras_file.first_line(error)}") from error
 
-    root.mkdir(parents=True, exist_ok=True)
-    draft = root / f".{version}.draft"
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir()
-    try:
+    with export.draft_in(root) as draft:
         shutil.copyfile(path, draft / bundle.KERAS_FILE)
         try:
             (draft / bundle.SERVING_FILE).write_bytes(export.to_litert(graph))
@@ -105,8 +101,6 @@ def import_model(path: Path, options: Options, root: Path, *, name: str | None =
         bundle.write_card(draft, card)
         _compare(draft, model, options)
         return draft.rename(root / version)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def complete(model: keras.Model, options: Options) -> Options:

@@ -270,6 +270,19 @@ def test_databases_that_the_site_does_not_know_are_refused(tmp_path, said):
     assert finished.stderr == "The setting DATABASE_URL must begin with postgres:// or sqlite:///.\n"
 
 
+@pytest.mark.parametrize("command", [["manage.py", "check"], ["-m", "pneumonia_site"]])
+def test_a_start_tells_of_a_line_that_is_no_setting(tmp_path, command):
+    shutil.copytree(Path(django_settings.BASE_DIR, "pneumonia_site"), tmp_path / "pneumonia_site")
+    shutil.copy(Path(django_settings.BASE_DIR, "manage.py"), tmp_path)
+    (tmp_path / ".env").write_text("DEBUG = False\n")
+    finished = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, env={**os.environ}, capture_output=True, text=True, timeout=60
+    )
+    assert finished.returncode == 1
+    assert finished.stderr.startswith(f"Line 1 of {tmp_path / '.env'} is no setting; ")
+    assert len(finished.stderr.splitlines()) == 1
+
+
 def test_the_database_lies_in_its_folder_whatever_that_is_called(tmp_path):
     folder = tmp_path / "a+b%20 #c?d"
     code = (

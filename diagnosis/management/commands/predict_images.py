@@ -18,7 +18,11 @@ class Command(base.Command):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "paths", nargs="+", type=Path, metavar="PATH", help="a file, or a folder with its subfolders"
+            "paths",
+            nargs="+",
+            type=Path,
+            metavar="PATH",
+            help="a file, or a folder with its subfolders; links to folders are not followed",
         )
         parser.add_argument(
             "--format", choices=list(answers.FORMATS), help="by default what the ending of FILE says, or else table"
@@ -54,13 +58,12 @@ class Command(base.Command):
         except OSError as error:
             raise CommandError(f"{output or 'The output'} cannot be written: {error.strerror}") from error
         except KeyboardInterrupt:
-            raise CommandError(
-                f"Stopped. The same command goes on with {output}." if output else "Stopped.", returncode=130
-            ) from None
+            goes_on = f"Stopped. The same command goes on with {output}."
+            raise CommandError(goes_on if output and layout.done else "Stopped.", returncode=130) from None
 
     def _write(self, paths: list[Path], layout: answers.Format, output: Path | None, jobs: int) -> None:
         files = bulk.files(paths, leave_out=output)
-        done = answers.go_on(output, layout, files) if output else 0
+        done = answers.go_on(output, layout, files, serving.model_version()) if output else 0
         if done:
             self.stderr.write(f"{output} has {done} rows already; going on after them.")
         # The bar goes to stderr and shows only on a terminal, so output can be piped.
