@@ -4,6 +4,7 @@ Any setting NAME may lie in a file, which NAME_FILE names. An empty one counts a
 ImproperlyConfigured, one sentence each, which is all that a start shows of them.
 """
 
+import contextlib
 import difflib
 import errno
 import io
@@ -57,13 +58,11 @@ class Environment(environ.FileAwareEnv):
         """What a URL tells, read as django-environ does. The refusal leaves out the URL, which may hold a password."""
         if not (url := self.text(name).strip()):
             return default
-        try:
+        with contextlib.suppress(Exception):  # each kind of URL has errors of its own
             with warnings.catch_warnings(action="ignore"):  # they would print the whole of it
                 told = read(url)
             if any(told.get(key) for key in ("ENGINE", "BACKEND", "EMAIL_BACKEND")):
                 return told
-        except Exception:  # noqa: S110  each kind of URL has errors of its own
-            pass
         raise ImproperlyConfigured(
             f"The setting {name} cannot be read; it must be a URL such as {example}. In a user's name or password "
             "write %2F for /, %23 for #, %3A for :, %40 for @ and %25 for %."
