@@ -7,6 +7,7 @@ preprocessing.py's business. Nothing here trusts a file name or a content type.
 
 import io
 import itertools
+import math
 import re
 import struct
 import time
@@ -347,9 +348,11 @@ def _eight_bits(values: np.ndarray, low: float, high: float) -> Image.Image:
 
 
 def thumbnail(grey: Image.Image, side: int = 256) -> bytes:
-    """JPEG bytes of `grey` (mode "L") at a half, a third and so on: of the size that brings its longer side nearest
-    to `side`, which takes half the time of one to the pixel. A larger picture comes to 3/4 to 3/2 of `side`."""
-    return _jpeg(grey.reduce(max(1, round(max(grey.size) / side))))
+    """JPEG bytes of `grey` (mode "L"), shrunk to a half, a third and so on until it fits `side` x `side` pixels.
+
+    That takes a third of the time of one to the pixel; a larger picture keeps more than `side` / 2.
+    """
+    return _jpeg(grey.reduce(math.ceil(max(grey.size) / side)))
 
 
 def printable(grey: Image.Image, side: int = 1200) -> bytes:

@@ -217,7 +217,7 @@ def heatmap_png(finding: Finding) -> bytes:
 
 
 def thumbnail_jpeg(picture: Picture) -> bytes:
-    """The X-ray, small, as JPEG: at most 383 pixels a side, and 192 or more where it has as many."""
+    """The X-ray, small, as JPEG: at most 256 pixels a side."""
     return images.thumbnail(picture.grey)
 
 

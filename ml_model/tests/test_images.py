@@ -209,9 +209,9 @@ def test_scans_are_counted_wherever_they_lie(drawn, lead):
 
 def test_pictures_to_show_are_about_as_large_as_they_are_shown():
     for size, small, on_a_page in [
-        ((1799, 1500), (257, 215), (1200, 1001)),
-        ((384, 300), (192, 150), (384, 300)),
-        ((383, 300), (383, 300), (383, 300)),
+        ((1799, 1500), (225, 188), (1200, 1001)),
+        ((257, 200), (129, 100), (257, 200)),
+        ((256, 200), (256, 200), (256, 200)),
         ((2000, 32), (250, 4), (1200, 19)),
     ]:
         grey = Image.new("L", size)
