@@ -11,12 +11,12 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from knox.models import AbstractAuthToken, AuthTokenManager
+from knox.models import AbstractAuthToken
 
 from diagnosis.append_only import AppendOnly
 from diagnosis.inference import serving
+from diagnosis.tokens import ApiTokenManager
 
 
 def stored_file(instance: models.Model, name: str) -> str:
@@ -371,15 +371,6 @@ class Review(AppendOnly):
     def agrees(self) -> bool:
         """Whether it says what the model answered."""
         return self.reading == self.prediction.label
-
-
-class ApiTokenManager(AuthTokenManager):
-    """Deletes those of a user that are over when that user gets another one."""
-
-    def create(self, user: Any, **kwargs: Any) -> "tuple[ApiToken, str]":
-        """A new token, and its secret."""
-        self.filter(user=user, expiry__lt=timezone.now()).delete()
-        return super().create(user, **kwargs)
 
 
 class ApiToken(AbstractAuthToken):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ml_model.dataset import DataError
+from ml_model.tests.test_training import TINY
 
 pytestmark = pytest.mark.training
 
@@ -97,3 +98,26 @@ def test_a_disk_without_room_is_told_before_hdf5_writes(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left on device") as told:
         fitting.KeepLast(model, tmp_path / "latest.weights.h5").on_epoch_end(0)
     assert told.value.filename == str(tmp_path)
+
+
+def test_the_same_training_begun_twice_is_told(data, tmp_path, monkeypatch):
+    import keras
+
+    from ml_model.training import pipeline
+
+    def train(*args, **options):
+        pipeline.train(data, pipeline.Settings(**TINY), work=tmp_path, root=tmp_path, verbose=0, say=lambda text: None)
+
+    monkeypatch.setattr(keras.Model, "fit", train)  # again, while it is going on
+    with pytest.raises(DataError, match=r"very same training is going on already, in .*Wait for it, or stop it"):
+        train()
+
+
+def test_a_training_without_any_loss_is_told(data, tmp_path, monkeypatch):
+    import keras
+
+    from ml_model.training import pipeline
+
+    monkeypatch.setattr(keras.Model, "fit", lambda *args, **kwargs: None)  # as where each loss is NaN: nothing is best
+    with pytest.raises(DataError, match=r"pretrained trunk learned nothing.*--learning-rate"):
+        pipeline.train(data, pipeline.Settings(**TINY), work=tmp_path, root=tmp_path, verbose=0, say=lambda text: None)

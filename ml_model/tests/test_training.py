@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from ml_model import Classifier, bundle, phantom, preprocessing
 from ml_model.dataset import DataError
@@ -19,25 +18,6 @@ TINY = {"size": 64, "epochs": 2, "batch_size": 8, "validation_share": 0.4, "froz
     "small_epochs": 2,
     "small_batch_size": 8,
 }
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("data")
-    for label, (name, pattern) in enumerate((("NORMAL", "IM-{:04}-0001.png"), ("PNEUMONIA", "person{}_virus_1.png"))):
-        folder = root / "train" / name
-        folder.mkdir(parents=True)
-        for number in range(1, 17):
-            phantom.draw(96, 80, opacity=float(label), seed=number).save(folder / pattern.format(number))
-    generator = np.random.Generator(np.random.PCG64(3))
-    for kind, cell in (("grain", 1), ("blocks", 16)):
-        folder = root / "other" / kind
-        folder.mkdir(parents=True)
-        for number in range(12):
-            cells = generator.integers(0, 256, (96 // cell, 96 // cell), np.uint8)
-            Image.fromarray(np.kron(cells, np.ones((cell, cell), np.uint8))).save(folder / f"{number}.png")
-    (root / "other" / "note.txt").write_text("not a picture")
-    return root
 
 
 class Interrupted(Exception):
@@ -256,32 +236,12 @@ def test_with_another_backend_a_student_is_trained_and_tensorflow_makes_the_bund
     assert not root.exists()
 
 
-def test_lessons_need_no_other_hospital(data):
-    from ml_model import dataset
-    from ml_model.training import distillation, fitting
-
-    pictures = dataset.load(data / "train", 64)
-    lessons = distillation.Lessons(pictures, pictures.pictures[:0], fitting.Settings(**TINY))
-    assert len(lessons) == len(pictures) // 8
-    shown, answers, weights = lessons[0]
-    assert (shown.shape, answers.shape, weights.shape) == ((8, 64, 64, 1), (8, 2), (8,))
-    assert np.all(answers[:, 1] == 1)
-
-
 def test_a_student_starts_from_its_teachers_trunk(kept):
     from ml_model import network
     from ml_model.training import distillation
 
     distillation.start_from(student := network.student(64), kept)
     assert np.array_equal(student.get_layer("stem").get_weights(), kept.get_layer("stem").get_weights())
-
-
-def test_all_pictures_of_a_patient_fit_the_gate_or_none():
-    from ml_model.training import gate
-
-    files = [Path(f"NORMAL_{patient:08}_{picture:03}.jpg") for patient in range(50) for picture in range(3)]
-    drawn = gate._drawn_for_fitting(files).reshape(50, 3)
-    assert set(drawn.sum(axis=1)) == {0, 3}
 
 
 def test_without_other_pictures_there_is_no_gate(student, xray):
@@ -401,29 +361,6 @@ def test_training_goes_on_after_an_interruption(trained):
 def test_after_an_interruption_pictures_are_spoiled_anew(trained):
     before, after = trained.first_batches
     assert not np.array_equal(before, after)
-
-
-def test_the_same_training_begun_twice_is_told(data, tmp_path, monkeypatch):
-    import keras
-
-    from ml_model.training import pipeline
-
-    def train(*args, **options):
-        pipeline.train(data, pipeline.Settings(**TINY), work=tmp_path, root=tmp_path, verbose=0, say=lambda text: None)
-
-    monkeypatch.setattr(keras.Model, "fit", train)  # again, while it is going on
-    with pytest.raises(DataError, match=r"very same training is going on already, in .*Wait for it, or stop it"):
-        train()
-
-
-def test_a_training_without_any_loss_is_told(data, tmp_path, monkeypatch):
-    import keras
-
-    from ml_model.training import pipeline
-
-    monkeypatch.setattr(keras.Model, "fit", lambda *args, **kwargs: None)  # as where each loss is NaN: nothing is best
-    with pytest.raises(DataError, match=r"pretrained trunk learned nothing.*--learning-rate"):
-        pipeline.train(data, pipeline.Settings(**TINY), work=tmp_path, root=tmp_path, verbose=0, say=lambda text: None)
 
 
 def test_a_student_without_any_loss_is_told(trained, data, tmp_path, monkeypatch):
