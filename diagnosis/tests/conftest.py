@@ -1,8 +1,11 @@
-"""Fixtures of tests about readings."""
+"""Fixtures of tests about readings, and about the upload page."""
+
+from pathlib import Path
 
 import pytest
 from django.test import Client
 from django.utils import timezone
+from playwright.sync_api import Page
 
 from diagnosis.models import Prediction, Upload
 
@@ -51,3 +54,18 @@ def make(alice):
 def reviewer(client, bob) -> Client:
     client.force_login(bob)
     return client
+
+
+@pytest.fixture
+def pictures(tmp_path: Path, xray) -> list[Path]:
+    paths = []
+    for seed, name in enumerate(("first.jpg", "second.jpg", "third.jpg")):
+        paths.append(tmp_path / name)
+        paths[-1].write_bytes(xray(seed=seed, opacity=seed % 2, size=(320, 280)))
+    return paths
+
+
+@pytest.fixture
+def upload_page(page: Page, live_server) -> Page:
+    page.goto(live_server.url)
+    return page
