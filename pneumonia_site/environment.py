@@ -25,6 +25,7 @@ _YES, _NO = ("true", "on", "yes", "y", "1"), ("false", "off", "no", "n", "0")
 _HOST = re.compile(r"\*|\.?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\]")
 _ORIGIN = re.compile(r"https?://((\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:\d+)?")
 _LINE = re.compile(r"(export )?[A-Za-z_0-9]+=")
+_ADDRESS = re.compile(r"unix:.+|fd://\d+|(?:tcp://)?(?:\[[0-9a-f:.%]+\]|(?!\d*$)[a-z0-9.-]*)(?::(\d+))?", re.IGNORECASE)
 _RATE = re.compile(r"(\d+)\s*/\s*(s|sec|second|m|min|minute|h|hour|d|day)")
 
 Number = TypeVar("Number", int, float)
@@ -141,6 +142,17 @@ class Environment(environ.FileAwareEnv):
             kind = "a whole number" if isinstance(default, int) else "a number"
             raise ImproperlyConfigured(f"The setting {name} is {text!r}; it must be {kind} from {least} to {most}.")
         return number
+
+    def addresses(self, name: str, *, default: str) -> list[str]:
+        """Where gunicorn is to listen, comma-separated; what it cannot read would end it in a traceback."""
+        words = self.words(name, default=[default])
+        for word in words:
+            if not (parts := _ADDRESS.fullmatch(word)) or int(parts[1] or 1) not in range(1, 65_536):
+                raise ImproperlyConfigured(
+                    f"The setting {name} is {word!r}; it must be an address and a port up to 65535, such as {default}, "
+                    "or a socket, such as unix:/run/pneumonia-site/web.sock."
+                )
+        return words
 
     def rate(self, name: str, *, default: str) -> str:
         """How often something may be done, as throttles understand it."""

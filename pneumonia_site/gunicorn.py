@@ -29,7 +29,7 @@ try:
     from pneumonia_site.environment import env, misspelt, processes
     from pneumonia_site.settings import VAR_DIR
 
-    bind = env.text("BIND", default="") or f"127.0.0.1:{env.number('PORT', default=8000, least=1, most=65_535)}"
+    bind = env.addresses("BIND", default=f"127.0.0.1:{env.number('PORT', default=8000, least=1, most=65_535)}")
     workers = processes()
     threads = env.number("THREADS", default=3, least=1, most=1_000)
 except ImproperlyConfigured as error:

@@ -29,6 +29,16 @@ env = Environment()
         ("info", lambda: env.one_of("SETTING", ["DEBUG", "INFO"], default="DEBUG"), "INFO"),
         ("False", lambda: env.flag("SETTING", default=True), False),
         ("", lambda: env.flag("SETTING", default=True), True),
+        *(
+            (said, lambda: env.addresses("SETTING", default="127.0.0.1:8000"), expected)
+            for said, expected in [
+                ("", ["127.0.0.1:8000"]),
+                ("0.0.0.0", ["0.0.0.0"]),
+                (":80, [::1]:80", [":80", "[::1]:80"]),
+                ("unix:/run/a b.sock", ["unix:/run/a b.sock"]),
+                ("fd://3", ["fd://3"]),
+            ]
+        ),
     ],
 )
 def test_what_can_be_meant_works(monkeypatch, said, read, expected):
@@ -47,6 +57,18 @@ def test_what_can_be_meant_works(monkeypatch, said, read, expected):
         ),
         ("loud", lambda: env.one_of("SETTING", ["DEBUG", "INFO"], default="DEBUG")),
         ("Treu", lambda: env.flag("SETTING", default=True)),
+        *(
+            (said, lambda: env.addresses("SETTING", default="127.0.0.1:8000"))
+            for said in (
+                "8000",
+                "localhost:99999",
+                "localhost:0",
+                "localhost:",
+                "http://localhost:80",
+                "fd://a",
+                "unix:",
+            )
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(monkeypatch, said, read):
