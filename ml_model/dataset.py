@@ -22,6 +22,9 @@ CLASSES = ("NORMAL", "PNEUMONIA")
 
 MANIFEST = "manifest.csv"
 
+_LEFT_BY_WINDOWS = ("thumbs.db", "desktop.ini")
+"""Files that a folder gets from being looked at; those of other systems begin with a dot."""
+
 _PATIENT = re.compile(r"(person|IM-)0*(\d+)|(?<!\d)(\d{8})_\d{3}(?!\d)")
 _PUBLIC = (
     re.compile(r"(NORMAL2-)?IM-\d{4}-\d{4}(-\d{4})?\.jpe?g", re.IGNORECASE),
@@ -172,7 +175,11 @@ def some_picture(folder: Path) -> None:
 def _pictures_in(folder: Path) -> list[Path]:
     """All files in `folder`, but for hidden ones. Raises DataError where something else would be left out unsaid."""
     try:
-        found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        found = sorted(
+            path
+            for path in folder.iterdir()
+            if not path.name.startswith(".") and path.name.lower() not in _LEFT_BY_WINDOWS
+        )
     except FileNotFoundError:
         return []
     except OSError as error:

@@ -64,7 +64,8 @@ def test_a_folder_gives_pictures_labels_and_patients(tmp_path, xray):
         (tmp_path / name).mkdir()
         for file in files:
             (tmp_path / name / file).write_bytes(xray("PNG" if file.endswith("png") else "JPEG"))
-        (tmp_path / name / ".DS_Store").write_bytes(b"left by a computer")
+        for left in (".DS_Store", "Thumbs.db", "desktop.ini"):
+            (tmp_path / name / left).write_bytes(b"left by a computer")
     pictures = dataset.load(tmp_path, 64)
     assert pictures.pictures.shape == (3, 64, 64, 1)
     assert pictures.pictures.dtype == np.uint8
