@@ -115,12 +115,13 @@ def import_model(path: Path, *, root: Path | None = None, name: str | None = Non
 class Evaluation:
     """How a model did.
 
-    operating_point: at which it was measured under shifts. figures: as ml_model.evaluation.measuring.evaluate gives
+    operating_point: at which it was measured under shifts. gated: whether it has a gate. figures: as ml_model.evaluation.measuring.evaluate gives
     them. output: the folder with each picture's probability by file name, and the worst errors.
     """
 
     version: str
     operating_point: str
+    gated: bool
     figures: dict[str, Any]
     output: Path
 
@@ -136,7 +137,8 @@ def evaluate(folder: Path, *, model: str | None = None) -> Evaluation:
 
     output = Path(settings.VAR_DIR) / "evaluation"
     figures = measuring.evaluate(opened, folder, output=output, progress=_progress("reading pictures"))
-    return Evaluation(opened.version, opened.card.default_operating_point, figures, output)
+    card = opened.card
+    return Evaluation(opened.version, card.default_operating_point, card.gate is not None, figures, output)
 
 
 def validation_scores(data_dir: Path, *, model: str | None = None) -> tuple[Path, int]:

@@ -56,6 +56,13 @@ def test_csv_has_a_row_for_every_file_and_errors_in_their_rows(folder):
     assert rows[2]["prediction"] == rows[2]["probability"] == ""
 
 
+def test_a_folder_without_files_is_told(tmp_path):
+    (tmp_path / ".hidden").write_text("not looked at")
+    error = io.StringIO()
+    call_command("predict_images", str(tmp_path), "--format", "csv", stdout=io.StringIO(), stderr=error)
+    assert error.getvalue() == f"There are no files in {tmp_path}.\n"
+
+
 def test_what_is_no_chest_xray_is_rejected_with_its_score(tmp_path, no_xray, xray):
     (tmp_path / "board.png").write_bytes(no_xray)
     (tmp_path / "chest.png").write_bytes(xray("PNG"))

@@ -214,7 +214,8 @@ def test_evaluate_model_measures_a_model_that_is_not_served(models, tmp_path, xr
         call_command("evaluate_model", str(tmp_path), "--model", NEW, stdout=out)
 
 
-def test_evaluate_model_compares_shifts_with_the_default_operating_point(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("gated", "said"), [(True, "2 pass the gate"), (False, "the model has no gate")])
+def test_evaluate_model_tells_shifts_at_the_default_operating_point_and_of_the_gate(tmp_path, monkeypatch, gated, said):
     interval = {"value": 0.5, "low": 0.4, "high": 0.6}
     counts = dict.fromkeys(("true_negative", "false_positive", "false_negative", "true_positive"), 1)
     points = {
@@ -225,11 +226,13 @@ def test_evaluate_model_compares_shifts_with_the_default_operating_point(tmp_pat
     figures = {"pictures": 2, "patients": 2, "normal": 1, "pneumonia": 1, "accepted": 2, "operating_points": points}
     figures |= {"auroc": interval, "calibration_error": interval}
     figures["shifts"] = {"blur": {"accuracy": 0.7, "auroc": 0.9, "accepted": 2}}
-    evaluation = workshop.Evaluation("one", "screening", figures, tmp_path)
+    evaluation = workshop.Evaluation("one", "screening", gated, figures, tmp_path)
     monkeypatch.setattr(workshop, "evaluate", lambda folder, model: evaluation)
     out = io.StringIO()
     call_command("evaluate_model", str(tmp_path), stdout=out)
     assert "-0.100" in out.getvalue()
+    assert said in out.getvalue()
+    assert ("pass the gate" in out.getvalue()) == gated
 
 
 # --- Servers that run meanwhile -----------------------------------------------------------

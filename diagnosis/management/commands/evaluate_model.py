@@ -26,9 +26,12 @@ class Command(base.Command):
             raise CommandError(str(error)) from error
         figures = evaluation.figures
         say = self.stdout.write
+        passed = "{accepted} pass the gate" if evaluation.gated else "the model has no gate"
         say(
-            "model {}: {pictures} pictures of {patients} patients, {normal} normal and {pneumonia} pneumonia; "
-            "{accepted} pass the gate".format(evaluation.version, **figures)
+            (
+                "model {}: {pictures} pictures of {patients} patients, {normal} normal and {pneumonia} pneumonia; "
+                + passed
+            ).format(evaluation.version, **figures)
         )
         say(f"{'AUROC':<20} {_interval(figures['auroc'])}")
         ill = f"{100 * figures['pneumonia'] / figures['pictures']:.1f} % ill, as here"
@@ -41,10 +44,11 @@ class Command(base.Command):
             say(f"  {'is normal':<18} {at['true_negative']:>15}   {at['false_positive']:>18}")
             say(f"  {'is pneumonia':<18} {at['false_negative']:>15}   {at['true_positive']:>18}")
         clean = figures["operating_points"][evaluation.operating_point]["accuracy"]["value"]
-        say(f"\n{'under shifts':<20} accuracy  change   AUROC  pass the gate")
+        say(f"\n{'under shifts':<20} accuracy  change   AUROC{'  pass the gate' if evaluation.gated else ''}")
         for name, at in figures["shifts"].items():
             change = at["accuracy"] - clean
-            say(f"  {name:<18} {at['accuracy']:8.3f}  {change:+.3f}   {at['auroc']:.3f}  {at['accepted']:>13}")
+            accepted = f"  {at['accepted']:>13}" if evaluation.gated else ""
+            say(f"  {name:<18} {at['accuracy']:8.3f}  {change:+.3f}   {at['auroc']:.3f}{accepted}")
         say(f"\nThe probability of each picture, and the worst errors: {evaluation.output}")
 
 

@@ -62,6 +62,8 @@ class Command(base.Command):
             raise CommandError(goes_on if output and layout.done else "Stopped.", returncode=130) from None
 
     def _write(self, paths: list[Path], layout: answers.Format, output: Path | None, jobs: int) -> None:
+        if next(bulk.files(paths, leave_out=output), None) is None:
+            self.stderr.write(f"There are no files in {', '.join(map(str, paths))}.")
         files = bulk.files(paths, leave_out=output)
         done = answers.go_on(output, layout, files, serving.model_version()) if output else 0
         if done:
