@@ -115,8 +115,9 @@ def import_model(path: Path, *, root: Path | None = None, name: str | None = Non
 class Evaluation:
     """How a model did.
 
-    operating_point: at which it was measured under shifts. gated: whether it has a gate. figures: as ml_model.evaluation.measuring.evaluate gives
-    them. output: the folder with each picture's probability by file name, and the worst errors.
+    operating_point: at which it was measured under shifts. gated: whether it has a gate. figures: as
+    ml_model.evaluation.measuring.evaluate gives them. output: the folder with each picture's probability by file name,
+    and the worst errors.
     """
 
     version: str
