@@ -100,4 +100,4 @@ def _answer(classifier: Classifier, grey: Image.Image) -> tuple[float, bool]:
 def _brief(answers: np.ndarray, labels: np.ndarray, threshold: float) -> dict[str, float]:
     probabilities, accepted = answers.T
     figures = {**metrics.rates(probabilities, labels, threshold), "auroc": metrics.auroc(probabilities, labels)}
-    return {**{name: round(value, 4) for name, value in figures.items()}, "accepted": int(accepted.sum())}
+    return {**{name: round(value, 6) for name, value in figures.items()}, "accepted": int(accepted.sum())}

@@ -76,7 +76,7 @@ def even_weights(labels: np.ndarray) -> np.ndarray:
     return np.where(labels == 1, 0.5 / ill, 0.5 / (1 - ill))
 
 
-def wilson(share: float, count: int) -> tuple[float, float]:
+def wilson(share: float, count: float) -> tuple[float, float]:
     """The 95 % interval of a share of `count` independent cases, 0..1 (Wilson 1927)."""
     square = Z**2 / count
     centre, half = share + square / 2, math.sqrt(square * (share * (1 - share) + square / 4))
@@ -90,11 +90,12 @@ def measure(
 
     thresholds: by name of the operating point. Gives the counts, `auroc`, `calibration_error`, and
     under `operating_points` by name `threshold`, `accuracy`, `sensitivity`, `specificity` and the
-    four counts behind them. A figure is its value with low and high of a 95 % interval: the
-    percentile bootstrap over patients (Efron 1979; Field & Welsh 2007 on clusters), since
-    pictures of one patient resemble each other. Where all are right or all wrong, every resample
-    says the same, and the interval is Wilson's on the number of patients; for the AUROC, on that
-    of the smaller class. `calibration_error` is at the pictures' own share of ill.
+    four counts behind them. A figure is its value with low and high of a 95 % interval, which allows for pictures of
+    one patient resembling each other. That of a share is Wilson's on the number of independent cases that would vary
+    as much as resamples of patients do (Dean & Pagano 2015), and on no more than there are patients: where one
+    answer of hundreds is wrong, resamples know too little. The others are the percentile bootstrap over patients (Efron
+    1979; Field & Welsh 2007 on clusters), but for an AUROC of 0 or 1, of which every resample says the same: Wilson's
+    on the number of patients of the smaller class. `calibration_error` is at the pictures' own share of ill.
     """
     _, patient = np.unique(patients, return_inverse=True)
     count = int(patient.max()) + 1
@@ -133,11 +134,14 @@ def measure(
     ill, well = (len(set(patient[labels == label])) for label in (1, 0))
     tried = {"accuracy": count, "sensitivity": ill, "specificity": well, "auroc": min(ill, well)}
     for (point, name), value in figures(None).items():
-        low, high = np.nanpercentile([draw[point, name] for draw in draws], (2.5, 97.5))
-        if name in tried and value in (0, 1):
-            low, high = wilson(value, tried[name])
+        drawn = np.array([draw[point, name] for draw in draws])
+        if point or value in (0, 1):
+            variance = float(np.nanvar(drawn))
+            low, high = wilson(value, min(tried[name], value * (1 - value) / variance) if variance else tried[name])
+        else:
+            low, high = np.nanpercentile(drawn, (2.5, 97.5))
         target = measured["operating_points"][point] if point else measured
-        target[name] = {"value": round(value, 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+        target[name] = {"value": round(value, 6), "low": round(float(low), 6), "high": round(float(high), 6)}
     return measured
 
 

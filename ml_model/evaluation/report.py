@@ -76,9 +76,9 @@ def _markdown(
         f"## Evaluation data\n\nThe folder `{measured_on}`: "
         + "{pictures} pictures of {patients} patients, {normal} normal and {pneumonia} pneumonia; "
         "the gate accepts {accepted}.".format(**figures),
-        "## Quantitative analyses\n\nIn brackets the 95 % interval, by bootstrap over patients; where all are right or "
-        "all wrong, by Wilson's formula on the number of patients.\n\n"
-        + _figures(figures, calibration_at_even_classes),
+        "## Quantitative analyses\n\nIn brackets the 95 % interval. That of a share is Wilson's, on as many "
+        "independent pictures as those of the patients are worth and at most one for each patient; the others are by "
+        "bootstrap over patients.\n\n" + _figures(figures, calibration_at_even_classes),
         f"At “{card.default_operating_point}”, by label:\n\n"
         + _table(
             ["label", "precision", "recall", "F1", "pictures"],

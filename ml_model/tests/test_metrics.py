@@ -48,11 +48,24 @@ def test_where_all_are_right_the_interval_is_wilsons_on_the_patients():
     figures = metrics.measure(np.where(labels == 1, 0.9, 0.1), labels, patients, {"x": 0.5})
     at = figures["operating_points"]["x"]
     # n / (n + 1.96 squared), of 10 ill, 5 healthy and 15 patients
-    assert at["sensitivity"] == {"value": 1.0, "low": 0.7225, "high": 1.0}
-    assert at["specificity"] == figures["auroc"] == {"value": 1.0, "low": 0.5655, "high": 1.0}
-    assert at["accuracy"]["low"] == 0.7961
+    assert at["sensitivity"] == {"value": 1.0, "low": pytest.approx(0.7225, abs=1e-4), "high": 1.0}
+    assert at["specificity"] == figures["auroc"] == {"value": 1.0, "low": pytest.approx(0.5655, abs=1e-4), "high": 1.0}
+    assert at["accuracy"]["low"] == pytest.approx(0.7961, abs=1e-4)
     assert metrics.wilson(0.0, 10) == pytest.approx((0, 0.2775), abs=1e-4)
     assert metrics.wilson(0.3, 50) == pytest.approx((0.1910, 0.4375), abs=1e-4)
+
+
+def test_one_error_less_never_lowers_an_interval():
+    labels, patients = np.ones(390, int), np.arange(390) // 2
+    labels[-90:] = 0
+    ends = []
+    for errors in (3, 2, 1, 0):
+        scores = np.where(labels == 1, 0.9, 0.1)
+        scores[2 * np.arange(errors)] = 0.1
+        at = metrics.measure(scores, labels, patients, {"x": 0.5})["operating_points"]["x"]["sensitivity"]
+        ends.append((at["low"], at["high"]))
+    assert ends == sorted(ends)
+    assert ends[2][1] < 1.0
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-7])
