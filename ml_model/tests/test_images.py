@@ -64,6 +64,31 @@ def test_deep_greys_are_stretched_to_eight_bits(drawn, bits, file_format):
     assert difference(picture, Image.fromarray((stretched * 255).astype(np.uint8))) < 1.5
 
 
+@pytest.mark.parametrize("dead", [0, 2**16 - 1, 2**30])
+def test_a_dead_pixel_takes_no_greys_from_the_rest(drawn, dead, monkeypatch):
+    deep = 10_000 + 12 * np.asarray(drawn, np.int32)
+    whole = images.read(encoded(Image.fromarray(deep), "TIFF"))
+    deep[100, 70] = dead
+    monkeypatch.setattr(images, "_BAND", 10_000)  # pixels at a time
+    picture = images.read(encoded(Image.fromarray(deep), "TIFF"))
+    assert np.flatnonzero(np.asarray(picture.grey) != np.asarray(whole.grey)).tolist() == [100 * SIZE[0] + 70]
+    assert picture.grey.getpixel((70, 100)) == (255 if dead else 0)
+
+
+def test_metal_keeps_its_contrast_on_bone():
+    deep = np.tile(np.linspace(0, 3000, 320).astype(np.uint16), (280, 1))
+    deep[100:102, -4:-2] = 4000
+    grey = np.asarray(images.read(encoded(Image.fromarray(deep), "PNG")).grey)
+    assert (grey[100, -3], grey[99, -3]) == (255, 190)
+
+
+@pytest.mark.parametrize("marked", [0, 1])
+def test_a_marker_on_one_grey_stays_visible(marked):
+    deep = np.full((280, 320), 500, np.uint16)
+    deep[10, 10] += marked
+    assert np.asarray(images.read(encoded(Image.fromarray(deep), "PNG")).grey).max() == 255 * marked
+
+
 def test_float_tiff_with_infinities_reads(drawn):
     values = np.asarray(drawn, np.float32).copy()
     values[0, 0], values[0, 1] = np.inf, np.nan
