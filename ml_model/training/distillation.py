@@ -16,6 +16,7 @@ from keras import layers, ops
 
 from ml_model import bundle, network
 from ml_model.dataset import DataError, PictureSet
+from ml_model.evaluation import metrics
 from ml_model.training import augmentation, fitting, normalisation
 from ml_model.training.fitting import Fitted, Settings
 
@@ -76,7 +77,7 @@ def distil(
             known = np.stack([validation.labels, np.ones(len(validation), np.float32)], axis=1)
             trainer.fit(
                 lessons,
-                validation_data=(validation.pictures, known, fitting.balancing_weights(validation.labels)),
+                validation_data=(validation.pictures, known, metrics.even_weights(validation.labels)),
                 initial_epoch=lessons.epoch,
                 epochs=settings.epochs,
                 verbose=verbose,
@@ -115,7 +116,7 @@ class Lessons(keras.utils.PyDataset):
         self.answers = np.stack(
             [np.append(train.labels, np.zeros(others)), np.append(np.ones(len(train)), np.zeros(others))], axis=1
         ).astype(np.float32)
-        self.weights = np.append(fitting.balancing_weights(train.labels), np.ones(others)).astype(np.float32)
+        self.weights = np.append(metrics.even_weights(train.labels), np.ones(others)).astype(np.float32)
         self.batch_size = min(settings.batch_size, len(self.pictures))
 
     def __len__(self) -> int:

@@ -21,7 +21,7 @@ from ml_model.classifier import Classifier, Output
 from ml_model.dataset import DataError
 from ml_model.evaluation import drift, metrics
 from ml_model.training import gate, linear
-from ml_model.training.fitting import Fitted, Settings, balancing_weights, need_room
+from ml_model.training.fitting import Fitted, Settings, need_room
 
 INTENDED_USE = "Education and research. Not for clinical use without validation. Frontal chest X-rays; learned from "
 OF_THE_PUBLIC_SET = "children of one to five years of one hospital, so figures hold for such pictures only."
@@ -46,7 +46,7 @@ def calibrate(model: keras.Model, values: np.ndarray, labels: np.ndarray) -> flo
     Guo et al. 2017. The classes count the same, as in training, so a probability speaks of
     a population with as many ill as healthy.
     """
-    temperature = metrics.best_temperature(values, labels, balancing_weights(labels))
+    temperature = metrics.best_temperature(values, labels, metrics.even_weights(labels))
     head = model.get_layer(network.HEAD)
     head.set_weights([weights / temperature for weights in head.get_weights()])
     return temperature

@@ -141,7 +141,7 @@ def _fit_member(
         member.fit(
             augmented_batches(train, augment, schedule.batch_size),
             shuffle=False,  # the batches are already
-            validation_data=(validation.pictures, validation.labels, balancing_weights(validation.labels)),
+            validation_data=(validation.pictures, validation.labels, metrics.even_weights(validation.labels)),
             initial_epoch=start,
             epochs=schedule.epochs,
             verbose=verbose,
@@ -174,7 +174,8 @@ def augmented_batches(train: PictureSet, augment: keras.Sequential, batch_size: 
     def prepare(pictures, labels, weights):
         return augment(tf.cast(pictures, tf.float32), training=True), labels, weights
 
-    rows = tf.data.Dataset.from_tensor_slices((train.pictures, train.labels, balancing_weights(train.labels)))
+    weights = metrics.even_weights(train.labels).astype(np.float32)
+    rows = tf.data.Dataset.from_tensor_slices((train.pictures, train.labels, weights))
     options = tf.data.Options()
     options.autotune.enabled = False  # nothing here is to be tuned, and ending an epoch waits for the tuning thread
     return rows.shuffle(len(train)).batch(batch_size).map(prepare).prefetch(4).with_options(options)
@@ -211,7 +212,7 @@ def _join(model: keras.Model, members: dict[str, keras.Model], validation: Pictu
     for member in members.values():
         headless = keras.Model(member.input, member.get_layer(network.HEAD).output)
         logits = headless.predict(validation.pictures, batch_size=64, verbose=0)[:, 0].astype(np.float64)
-        temperature = metrics.best_temperature(logits, validation.labels, balancing_weights(validation.labels))
+        temperature = metrics.best_temperature(logits, validation.labels, metrics.even_weights(validation.labels))
         kernel, bias = member.get_layer(network.HEAD).get_weights()
         kernels.append(kernel / (temperature * len(members)))
         biases.append(bias / (temperature * len(members)))
@@ -321,12 +322,6 @@ def read_history(log: Path) -> list[dict[str, float]]:
     rows = csv.DictReader(io.StringIO(data[:whole].decode(), newline=""))
     epochs = [{key: float(value) for key, value in row.items()} for row in rows]
     return list({row["epoch"]: row for row in epochs}.values())
-
-
-def balancing_weights(labels: np.ndarray) -> np.ndarray:
-    """A weight per row so that both classes count the same, with mean 1: float32 (n,)."""
-    share = float(labels.mean())
-    return np.where(labels == 1, 0.5 / share, 0.5 / (1 - share)).astype(np.float32)
 
 
 def augmented(pictures: np.ndarray, seed: int) -> np.ndarray:
