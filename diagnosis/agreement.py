@@ -1,7 +1,7 @@
 """How far the model agrees with reviewers, and reviewers with each other."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -27,7 +27,7 @@ def share(part: int, whole: int) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Kappa:
-    """Cohen's kappa (1960) of pairs of readings of the same pictures: 1 is full agreement, 0 what chance gives.
+    """Cohen's kappa (1960) of two reviewers: 1 is full agreement, 0 what chance gives.
 
     value: None where all readings are of one kind, and chance would agree as well.
     """
@@ -38,16 +38,27 @@ class Kappa:
 
 
 @dataclass(frozen=True)
+class Alpha:
+    """Krippendorff's alpha of however many reviewers, of whom each may have read other pictures; scale as of Kappa.
+
+    pictures: those with several readers. value: None where all readings are of one kind.
+    """
+
+    pictures: int
+    value: float | None
+
+
+@dataclass(frozen=True)
 class Agreement:
     """The model against readings, the latest of each prediction, over some predictions.
 
     counts: (reading, label) -> predictions. sensitivity: of the pictures read as pneumonia, those that the model
-    called so; specificity: likewise of normal ones; None without such pictures. kappa: between reviewers,
+    called so; specificity: likewise of normal ones; None without such pictures. alpha: between reviewers,
     None where no picture has two readers, or where it was not asked for.
     """
 
     counts: Counter[tuple[str, str]]
-    kappa: Kappa | None
+    alpha: Alpha | None
 
     @property
     def total(self) -> int:
@@ -108,14 +119,12 @@ def report(predictions: QuerySet[Prediction], *, blind: bool = True) -> Report:
     ):
         if pk in read:
             readings[pk][name] = reading
-    pairs = {
-        pk: [(one, other, of[one], of[other]) for one, other in combinations(of, 2)] for pk, of in readings.items()
-    }
 
     def agreement(keys: Iterable) -> Agreement:
         keys = list(keys)
-        twice = [(first, second) for pk in keys for _, _, first, second in pairs.get(pk, ())]
-        return Agreement(Counter(read[pk][:2] for pk in keys), cohens_kappa(twice) if twice else None)
+        return Agreement(
+            Counter(read[pk][:2] for pk in keys), krippendorffs_alpha(readings[pk].values() for pk in keys)
+        )
 
     def by(column: int) -> list[tuple[str, Agreement]]:
         groups: defaultdict[str, list] = defaultdict(list)
@@ -124,15 +133,15 @@ def report(predictions: QuerySet[Prediction], *, blind: bool = True) -> Report:
         return [(name, agreement(groups[name])) for name in sorted(groups, reverse=True)]
 
     of_pair: defaultdict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
-    for rows in pairs.values():
-        for one, other, first, second in rows:
-            of_pair[one, other].append((first, second))
+    for of in readings.values():
+        for one, other in combinations(of, 2):
+            of_pair[one, other].append((of[one], of[other]))
     by_pair = [(one, other, cohens_kappa(rows)) for (one, other), rows in sorted(of_pair.items())]
     return Report(**counted, overall=agreement(read), by_model_version=by(2), by_month=by(3), by_pair=by_pair)
 
 
 def with_reviewers(predictions: QuerySet[Prediction]) -> Agreement:
-    """The model against the latest blind readings, over those of `predictions` that have one; no kappa.
+    """The model against the latest blind readings, over those of `predictions` that have one; no alpha.
 
     Without unreliable answers. The database counts, so it costs one query however many there are.
     """
@@ -157,3 +166,25 @@ def cohens_kappa(pairs: list[tuple[str, str]]) -> Kappa:
     by_chance = sum(firsts[kind] * seconds[kind] for kind in firsts) / len(pairs) ** 2
     observed = agreed / len(pairs)
     return Kappa(len(pairs), agreed, None if by_chance == 1 else (observed - by_chance) / (1 - by_chance))
+
+
+def krippendorffs_alpha(pictures: Iterable[Collection[str]]) -> Alpha | None:
+    """The alpha of the readings of each picture, one by each of its readers; None where no picture has two.
+
+    For kinds without an order and with missing readings (Krippendorff 2011, Computing Krippendorff's
+    alpha-reliability). Who is who changes nothing; Cohen's kappa needs a first and a second reader.
+    """
+    counted = [Counter(readings) for readings in pictures if len(readings) > 1]
+    if not counted:
+        return None
+    kinds: Counter[str] = Counter()
+    for readings in counted:
+        kinds.update(readings)
+    differing = sum(_differing(readings) / (readings.total() - 1) for readings in counted)
+    by_chance = _differing(kinds) / (kinds.total() - 1)
+    return Alpha(len(counted), 1 - differing / by_chance if by_chance else None)
+
+
+def _differing(kinds: Counter[str]) -> int:
+    """How many ordered pairs of that many readings of each kind are of two kinds."""
+    return kinds.total() ** 2 - sum(count**2 for count in kinds.values())

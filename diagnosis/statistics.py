@@ -70,7 +70,7 @@ class Dashboard:
 
     intervals: the first day of each day, week or month with its counts, the oldest first. histogram: counts
     of answers by label in each of BINS equal parts of 0..1. operating_points, model_version: of the newest
-    answer. agreement: of the model with reviewers, without the kappa.
+    answer. agreement: of the model with reviewers, without the alpha.
     """
 
     intervals: list[tuple[datetime.date, Counts]]

@@ -3,9 +3,11 @@
 import io
 import json
 import re
+from itertools import permutations
 
 import openpyxl
 import pytest
+from django.contrib.auth import get_user_model
 
 from diagnosis import agreement, reviews
 from diagnosis.models import AuditEvent, Prediction, Review
@@ -170,11 +172,39 @@ def test_the_agreement_page_without_readings(reviewer, make, bob):
     assert "None of these readings is blind" in reviewer.get(f"{LIST}agreement/").content.decode()
 
 
-def test_kappa_and_interval_are_those_of_the_textbooks():
+def test_how_reviewers_are_called_changes_no_agreement(reviewer, make, bob, ada):
+    initials = {bob: "NNNNNPP", ada: "NNPPPPP", get_user_model().objects.create_user("eve"): "PPPPN"}
+    for number in range(7):
+        prediction = make(str(number))
+        for reader, kinds in initials.items():
+            for kind in kinds[number : number + 1]:
+                reading = {"N": "Normal", "P": "Pneumonia"}[kind]
+                Review.objects.create(prediction=prediction, reviewer=reader, reading=reading, blind=True)
+    alphas, kappas = [], []
+    for called in permutations("abc"):
+        for reader, name in zip(initials, called, strict=True):
+            get_user_model().objects.filter(pk=reader.pk).update(username=f"{name}{len(alphas)}")
+        report = reviewer.get(f"{LIST}agreement/").context["report"]
+        alphas.append(report.overall.alpha)
+        kappas.append(sorted(kappa.value for _, _, kappa in report.by_pair))
+    assert alphas[0].pictures == 7
+    assert alphas == [alphas[0]] * 6
+    assert kappas == [kappas[0]] * 6
+
+
+def test_alpha_kappa_and_interval_are_those_of_the_textbooks():
     # Cohen's table of two psychiatrists with 20 and 15 agreements among 50, kappa 0.4.
     pairs = [("a", "a")] * 20 + [("a", "b")] * 5 + [("b", "a")] * 10 + [("b", "b")] * 15
     assert agreement.cohens_kappa(pairs).value == pytest.approx(0.4)
     assert agreement.cohens_kappa([("a", "a")] * 3).value is None
+    # Krippendorff 2011, C: four observers of twelve units, some of which they did not observe.
+    observers = ("123321412...", "1233224125.3", ".3332342251.", "12332441251.")
+    units = [[kind for kind in unit if kind != "."] for unit in zip(*observers, strict=True)]
+    alpha = agreement.krippendorffs_alpha(units)
+    assert alpha.pictures == 11
+    assert alpha.value == pytest.approx(0.743, abs=5e-4)
+    assert agreement.krippendorffs_alpha(["aa", "aaa"]).value is None
+    assert agreement.krippendorffs_alpha(["a", "b"]) is None
     # Newcombe 1998, table I: 81 of 263.
     interval = agreement.share(81, 263)
     assert (interval["low"], interval["high"]) == (pytest.approx(0.2553, abs=1e-4), pytest.approx(0.3662, abs=1e-4))
