@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from django.db.models import Max, QuerySet
+from django.db.models import Max, Q, QuerySet
+from django.db.models.functions import Coalesce
 
 from diagnosis import audit
 from diagnosis.inference import workshop
@@ -32,24 +33,34 @@ class ExportRefused(Exception):
 
 @dataclass(frozen=True)
 class Exported:
-    """How many pictures were written of each class, and how many were left out and why."""
+    """How many pictures were written of each class, and how many were left out and why.
+
+    not_blind: pictures without a blind reading, left out or, where all were asked for, among those written.
+    """
 
     normal: int = 0
     pneumonia: int = 0
     unreadable: int = 0
     negatives: int = 0
+    not_blind: int = 0
 
 
 def readings() -> QuerySet[Review]:
-    """The reading of each picture that has one: the latest of all sendings of the same file, by whomever."""
-    latest = Review.objects.order_by().values("prediction__upload__sha256").annotate(latest=Max("pk"))
-    chosen = Review.objects.filter(pk__in=latest.values("latest"))
+    """The reading of each picture that has one: the latest of all sendings of the same file, by whomever.
+
+    The latest blind one, where there is such: whoever has seen the answer tends to agree with it, and a model that
+    learned from them would learn its own mistakes.
+    """
+    latest = Coalesce(Max("pk", filter=Q(blind=True)), Max("pk"))
+    of_pictures = Review.objects.order_by().values("prediction__upload__sha256").annotate(latest=latest)
+    chosen = Review.objects.filter(pk__in=of_pictures.values("latest"))
     return chosen.select_related("prediction__upload", "reviewer").order_by("pk")
 
 
-def export_reviewed(folder: Path) -> Exported:
-    """Write every picture with a reading to `folder`/{NORMAL,PNEUMONIA} and tell of each in the manifest.
+def export_reviewed(folder: Path, *, blind: bool = True) -> Exported:
+    """Write every picture with a blind reading to `folder`/{NORMAL,PNEUMONIA} and tell of each in the manifest.
 
+    blind: if False, those without a blind reading too, by their latest.
     Names of files are keys of uploads: what senders call their files may name patients. Pictures
     that could not be read teach nothing; negatives would teach the wrong thing, since training
     takes pictures as they are. Raises ExportRefused.
@@ -65,13 +76,16 @@ def export_reviewed(folder: Path) -> Exported:
             manifest = csv.writer(file, lineterminator="\n")
             manifest.writerow(COLUMNS)
             for review in readings().iterator(chunk_size=500):
-                if review.reading == Review.Reading.UNREADABLE:
+                if blind and not review.blind:
+                    counts["not_blind"] += 1
+                elif review.reading == Review.Reading.UNREADABLE:
                     counts["unreadable"] += 1
                 elif review.prediction.inverted:
                     counts["negatives"] += 1
                 else:
                     manifest.writerow(_write(review, folder))
                     counts[review.reading.lower()] += 1
+                    counts["not_blind"] += not review.blind
     except OSError as error:
         raise ExportRefused(
             f"{error.filename or folder}: {error.strerror or error}. The export is not whole."

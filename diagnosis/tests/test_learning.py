@@ -22,13 +22,13 @@ def send(client, data: bytes, name: str = "DOE^JANE.jpg") -> Prediction:
     return Prediction.objects.get(pk=Prediction.objects.latest("created").pk)
 
 
-def read(prediction: Prediction, reviewer, reading: str, **more) -> Review:
-    return Review.objects.create(prediction=prediction, reviewer=reviewer, reading=reading, **more)
+def read(prediction: Prediction, reviewer, reading: str, *, blind: bool = True, **more) -> Review:
+    return Review.objects.create(prediction=prediction, reviewer=reviewer, reading=reading, blind=blind, **more)
 
 
-def export(folder: Path) -> str:
+def export(folder: Path, *options: str) -> str:
     out = io.StringIO()
-    call_command("export_reviewed", str(folder), stdout=out)
+    call_command("export_reviewed", str(folder), *options, stdout=out)
     return out.getvalue()
 
 
@@ -41,7 +41,7 @@ def test_read_pictures_lie_in_the_training_layout_with_a_manifest(client, alice,
     client.force_login(alice)
     normal, ill = send(client, xray(seed=1)), send(client, xray("PNG", seed=2))
     send(client, xray(seed=3))  # nobody reads it
-    read(normal, bob, "Normal", blind=True)
+    read(normal, bob, "Normal")
     read(ill, bob, "Pneumonia", note="left base of JANE DOE")
     folder = tmp_path / "deeper" / "reviewed"
     assert "1 normal and 1 pneumonia" in export(folder)
@@ -63,7 +63,7 @@ def test_read_pictures_lie_in_the_training_layout_with_a_manifest(client, alice,
         "probability": str(normal.probability),
         "prediction": str(normal.pk),
     }
-    assert second["blind"] == "False"
+    assert second["reading"] == "Pneumonia"
     with normal.upload.file.open() as stored:
         assert (folder / first["file"]).read_bytes() == stored.read()
     assert "DOE" not in (folder / "manifest.csv").read_text()
@@ -82,6 +82,30 @@ def test_the_latest_reading_of_a_picture_counts_however_often_it_was_sent(client
     export(tmp_path / "reviewed")
     (row,) = rows(tmp_path / "reviewed")
     assert (row["reading"], row["reviewer"], row["prediction"]) == ("Pneumonia", "ada", str(first.pk))
+
+
+def test_readers_who_had_seen_the_answer_teach_only_where_asked_to_and_nobody_else_did(
+    client, alice, bob, ada, xray, tmp_path
+):
+    client.force_login(alice)
+    both, led = send(client, xray(seed=1)), send(client, xray(seed=2))
+    read(both, bob, "Normal")
+    read(both, ada, "Normal")
+    for prediction in (both, led):
+        read(prediction, bob, "Pneumonia", blind=False)
+    told = export(tmp_path / "blind")
+    assert "1 normal and 0 pneumonia" in told
+    assert "0 unreadable, 0 negatives, 1 without a blind reading" in told
+    assert [(row["reading"], row["reviewer"], row["blind"]) for row in rows(tmp_path / "blind")] == [
+        ("Normal", "ada", "True")
+    ]
+    told = export(tmp_path / "all", "--all")
+    assert "1 normal and 1 pneumonia" in told
+    assert "1 of them without a blind reading; left out: 0 unreadable, 0 negatives." in told
+    assert [(row["reading"], row["blind"]) for row in rows(tmp_path / "all")] == [
+        ("Normal", "True"),
+        ("Pneumonia", "False"),
+    ]
 
 
 def test_what_cannot_be_read_and_negatives_are_left_out_and_counted(client, alice, bob, xray, tmp_path):
