@@ -45,7 +45,7 @@ class Finding:
     nothing. uncertain: the operating points disagree, since the probability lies between
     their thresholds. thresholds: of every operating point, by name. inverted: it was a negative,
     and was turned before the analysis. hints: what may be wrong with the picture, of quality.CODES.
-    picture: as decoded, maybe at reduced size. milliseconds: decoding and network.
+    milliseconds: decoding and network.
     """
 
     probability: float
@@ -61,7 +61,6 @@ class Finding:
     operating_point: str
     model_version: str
     milliseconds: float
-    picture: images.Picture
 
 
 class Classifier:
@@ -137,7 +136,6 @@ class Classifier:
             operating_point=name,
             model_version=self.version,
             milliseconds=picture.milliseconds + (time.perf_counter() - start) * 1000,
-            picture=picture,
         )
 
     def classify(self, grey: Image.Image) -> tuple[Output, bool]:

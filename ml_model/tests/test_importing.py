@@ -306,9 +306,10 @@ def test_real_networks_of_others_work(importing, tmp_path, xray_data, name):
     right, pictures = [], []
     for label, kind in (("Normal", "NORMAL"), ("Pneumonia", "PNEUMONIA")):
         for path in sorted((xray_data / "chest_xray" / "train" / kind).iterdir())[::60][:20]:
-            finding = classifier.diagnose(path.read_bytes())
+            picture = classifier.read(path.read_bytes())
+            finding = classifier.answer(picture)
             right.append(finding.label == label)
-            pictures.append((classifier.prepare(finding.picture.grey), finding.probability))
+            pictures.append((classifier.prepare(picture.grey), finding.probability))
     assert np.mean(right) > 0.7
     given = np.stack([pixels for pixels, _ in pictures]).astype(np.float32) / 255
     outputs = model.predict(np.repeat(given, model.input_shape[-1], axis=-1), verbose=0).astype(np.float64)
