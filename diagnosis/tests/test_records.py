@@ -7,7 +7,7 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import DatabaseError, IntegrityError, transaction
-from django.db.models import ProtectedError
+from django.db.models import ProtectedError, Q
 
 from diagnosis import access, services
 from diagnosis.inference import serving
@@ -105,6 +105,12 @@ def test_the_database_refuses_untrue_uploads(xray, alice, untrue):
     upload = diagnose(xray(), alice).upload
     with pytest.raises(IntegrityError), transaction.atomic():
         Upload.objects.filter(pk=upload.pk).update(**untrue)
+
+
+def test_the_database_knows_the_formats_that_are_read():
+    assert Upload.Format.values == list(serving.FORMATS)
+    (known,) = (each for each in Upload._meta.constraints if each.name == "upload_format_is_known")
+    assert known.condition == Q(format__in=list(serving.FORMATS))
 
 
 def test_a_file_over_the_limit_is_not_read(alice, settings):
