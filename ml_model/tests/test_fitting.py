@@ -1,12 +1,13 @@
 """What is checked before training, and what is read when it goes on."""
 
+import importlib
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ml_model.dataset import DataError
+from ml_model.dataset import DataError, PictureSet
 from ml_model.tests.test_training import TINY
 
 pytestmark = pytest.mark.training
@@ -98,6 +99,30 @@ def test_a_disk_without_room_is_told_before_hdf5_writes(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left on device") as told:
         fitting.KeepLast(model, tmp_path / "latest.weights.h5").on_epoch_end(0)
     assert told.value.filename == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "evaluation.metrics",
+        "network",
+        "training.augmentation",
+        "training.fitting",
+        "training.imagenet",
+        "training.normalisation",
+    ],
+)
+def test_other_code_leaves_the_checkpoints_of_a_training_alone(tmp_path, monkeypatch, module):
+    from ml_model.training import fitting
+
+    none = PictureSet(np.empty((0, 64, 64, 1), np.uint8), np.empty(0, np.float32), np.empty(0, str), ())
+    before = fitting.fingerprint(none, none, fitting.Settings())
+    assert fitting.fingerprint(none, none, fitting.Settings()) == before
+    code = importlib.import_module(f"ml_model.{module}")
+    other = tmp_path / "other.py"
+    other.write_text(Path(code.__file__).read_text() + "# changed\n")
+    monkeypatch.setattr(code, "__file__", str(other))
+    assert fitting.fingerprint(none, none, fitting.Settings()) != before
 
 
 def test_the_same_training_begun_twice_is_told(data, tmp_path, monkeypatch):

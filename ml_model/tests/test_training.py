@@ -334,11 +334,11 @@ def test_training_again_takes_up_what_was_done(trained, data, tmp_path, monkeypa
 def test_training_begins_anew_where_checkpoints_are_of_other_code(trained, data, tmp_path, monkeypatch):
     import keras
 
-    from ml_model.training import normalisation, pipeline
+    from ml_model.training import fitting, pipeline
 
     other = tmp_path / "other.py"
-    other.write_text(Path(normalisation.__file__).read_text() + "# changed\n")
-    monkeypatch.setattr(normalisation, "__file__", str(other))
+    other.write_text(Path(fitting.__file__).read_text() + "# changed\n")
+    monkeypatch.setattr(fitting, "__file__", str(other))
     work = Path(shutil.copytree(trained.work, tmp_path / "work"))
 
     def fit(*args, **options):

@@ -300,7 +300,8 @@ class _KeepBest(KeepLast):
 def fingerprint(train: PictureSet, validation: PictureSet, settings: Settings) -> str:
     """A short name for one way of training (settings, code of what is trained and how) on one set of pictures."""
     digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
-    for code in (augmentation.__file__, network.__file__, normalisation.__file__):
+    modules = (augmentation, imagenet, metrics, network, normalisation)
+    for code in (__file__, *(str(module.__file__) for module in modules)):
         digest.update(Path(code).read_bytes())
     for part in (train, validation):
         digest.update(part.pictures.tobytes())
