@@ -41,6 +41,9 @@ SMALL = "small_features"
 """Name of the last feature map of the small trunk: stride 16."""
 TRUNKS = {"pretrained": (FINE, COARSE), "small": (SMALL,)}
 HEAD = "logit"
+ONE_TRUNK = "EfficientNet-Lite0 cut after its fourteenth block"
+TWO_TRUNKS = f"the mean of {ONE_TRUNK} and a small residual network"
+"""What model cards call the networks of `student` and `build`."""
 
 
 def _convolution(

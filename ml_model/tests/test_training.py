@@ -101,6 +101,8 @@ def test_training_writes_a_bundle_that_serves(trained):
     assert (json.loads(line)["version"], json.loads(line)["before"]) == (folder.name, None)
     card = bundle.read(folder, verify=(bundle.KERAS_FILE, bundle.SERVING_FILE))
     assert {trunk: len(rows) for trunk, rows in card.training["history"].items()} == {"pretrained": 2, "small": 2}
+    assert TINY.items() <= card.training.items()
+    assert card.training["architecture"].startswith("the mean of EfficientNet-Lite0")
     assert card.data["train"]["normal"] + card.data["validation"]["normal"] == 16
     assert set(card.metrics) == {"validation", "validation_augmented"}
     reference = drift.read(folder)
@@ -183,6 +185,9 @@ def test_a_student_learns_from_a_bundle_and_is_smaller(trained, student):
     assert card.data["without_labels"]["pictures"] in range(1, 8), "about half of them"
     assert [row["epoch"] for row in card.training["history"]["student"]] == [0, 1]
     assert card.training["best_epochs"] == {"student": 2}
+    assert card.training["architecture"].startswith("EfficientNet-Lite0")
+    assert {"small_epochs", "label_smoothing", "pretrained"}.isdisjoint(card.training)
+    assert card.training["dropout"] == 0.3
     sizes = [(each / bundle.SERVING_FILE).stat().st_size for each in (folder, trained.folder)]
     assert sizes[0] < sizes[1]
     assert Classifier(folder).run(preprocessing.to_input(phantom.draw(), 64)).activation_map.shape == (4, 4)

@@ -8,6 +8,7 @@ shown with the greys of those, and of those the student learns how the teacher r
 import hashlib
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import keras
@@ -20,7 +21,9 @@ from ml_model.evaluation import metrics
 from ml_model.training import augmentation, fitting, normalisation
 from ml_model.training.fitting import Fitted, Settings
 
-SETTINGS = Settings(epochs=10, label_smoothing=0.0, dropout=0.2, frozen_blocks=4)
+SETTINGS = Settings(epochs=10, dropout=0.2, frozen_blocks=4)
+WITHOUT_A_SAY = {"label_smoothing", "pretrained", "small_epochs", "small_batch_size", "small_learning_rate"}
+"""Settings that do nothing here: a student has no small trunk, starts from its teacher, and learns what that says."""
 LABELS = 0.4
 """How much of what the student learns of a training picture is its label; the rest is the teacher's answer."""
 ELSEWHERE = 3
@@ -96,8 +99,13 @@ def distil(
         model.load_weights(last)
         model = normalisation.plain(model)
         model.trainable = False
+        had_a_say = {name: value for name, value in asdict(settings).items() if name not in WITHOUT_A_SAY}
         return Fitted(
-            model, {"student": done}, {"student": len(done)}, fitting.with_augmented_copy(validation, settings.seed)
+            model,
+            {"student": done},
+            {"student": len(done)},
+            {"architecture": network.ONE_TRUNK, **had_a_say},
+            fitting.with_augmented_copy(validation, settings.seed),
         )
 
 

@@ -8,7 +8,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -21,7 +21,7 @@ from ml_model.classifier import Classifier, Output
 from ml_model.dataset import DataError
 from ml_model.evaluation import drift, metrics
 from ml_model.training import gate, linear
-from ml_model.training.fitting import Fitted, Settings, need_room
+from ml_model.training.fitting import Fitted, need_room
 
 INTENDED_USE = "Education and research. Not for clinical use without validation. Frontal chest X-rays; learned from "
 OF_THE_PUBLIC_SET = "children of one to five years of one hospital, so figures hold for such pictures only."
@@ -106,7 +106,6 @@ def to_litert(model: keras.Model) -> bytes:
 
 def write_bundle(
     fitted: Fitted,
-    settings: Settings,
     data: dict,
     root: Path,
     *,
@@ -118,7 +117,7 @@ def write_bundle(
     data: what the card is to say of the pictures. The folder gets its final name only when
     it is complete and was opened as a server would open it. Does not make it current.
     """
-    validation = fitted.validation
+    validation, size = fitted.validation, fitted.recipe["size"]
     logits = logits_of(fitted.model)
     values = logits(validation.pictures)
     if not np.ptp(values) > 0:  # nor where one of them is no number
@@ -153,15 +152,15 @@ def write_bundle(
         card = bundle.ModelCard(
             version="",  # until it has one
             created=today.isoformat(timespec="seconds"),
-            input_size=settings.size,
+            input_size=size,
             operating_points=points,
             default_operating_point="balanced",
             files={name: bundle.sha256(draft / name) for name in (bundle.KERAS_FILE, bundle.SERVING_FILE)},
-            golden=golden_pictures(lambda inputs: metrics.sigmoid(logits(inputs)), settings.size),
+            golden=golden_pictures(lambda inputs: metrics.sigmoid(logits(inputs)), size),
             gate=gate_facts,
             intended_use=INTENDED_USE + (OF_THE_PUBLIC_SET if "population" in data else OF_OTHERS),
             training={
-                **asdict(settings),
+                **fitted.recipe,
                 "best_epochs": fitted.best_epochs,
                 "temperature": round(temperature, 4),
                 "temperature_note": "already divided into the weights of the last layer",

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -70,13 +71,15 @@ class Fitted:
     """What `fit` returns.
 
     model: each trunk at its best epoch, and the mean of both. history: of each trunk, one mapping
-    of figures per epoch. best_epochs: counted from 1. validation: the pictures the best epochs
-    were chosen on, first as they are, then the same ones augmented once.
+    of figures per epoch. best_epochs: counted from 1. recipe: `architecture`, a phrase, and the settings
+    that had a say. validation: the pictures the best epochs were chosen on, first as they are, then the
+    same ones augmented once.
     """
 
     model: keras.Model
     history: dict[str, list[dict[str, float]]]
     best_epochs: dict[str, int]
+    recipe: dict[str, Any]
     validation: PictureSet
 
 
@@ -108,7 +111,8 @@ def fit(train: PictureSet, validation: PictureSet, settings: Settings, work: Pat
         model = normalisation.plain(model)
         model.trainable = False
         best = {trunk: min(range(len(rows)), key=lambda i: rows[i]["val_loss"]) + 1 for trunk, rows in history.items()}
-        return Fitted(model, history, best, validation)
+        recipe = {"architecture": network.TWO_TRUNKS, **asdict(settings)}
+        return Fitted(model, history, best, recipe, validation)
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def train(
             other_pictures=other_pictures,
             augment=functools.partial(fitting.augmented, seed=settings.seed + 2000),
         )
-    folder = export.write_bundle(fitted, settings, data, root, fit_gate=fit_gate, say=say)
+    folder = export.write_bundle(fitted, data, root, fit_gate=fit_gate, say=say)
     try:
         Classifier(bundle.current(root))
     except bundle.BundleError:
