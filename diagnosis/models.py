@@ -191,6 +191,8 @@ class Prediction(models.Model):
             # The worklist by model version, and which versions there are to choose from; and by probability.
             models.Index(fields=["model_version", "-created", "-id"], name="prediction_newest_by_model"),
             models.Index(fields=["probability", "id"], name="prediction_by_probability"),
+            # What is to be read first.
+            models.Index(fields=["-created", "-id"], condition=Q(uncertain=True), name="prediction_uncertain"),
             # All that the dashboard counts, so that it reads this index alone.
             models.Index(
                 fields=["created", "status", "label", "uncertain", "model_version", "probability"],

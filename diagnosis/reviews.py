@@ -1,10 +1,11 @@
 """Readings by people: what to read next, recording a reading, and which reading holds."""
 
+from collections.abc import Collection
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery
 from django.utils.translation import gettext_lazy as _
 
 from diagnosis import access, audit
@@ -90,24 +91,54 @@ def in_state(predictions: QuerySet[Prediction], state: str) -> QuerySet[Predicti
     return predictions.filter(~is_read).exclude(status=Prediction.Status.REJECTED)
 
 
-def queue(reviewer: access.Person) -> QuerySet[Prediction]:
-    """What `reviewer` has not read yet, in the order of how much a reading would help.
+MOST_COUNTED = 1000
+"""Of what waits: a count goes no further, since to count is to walk."""
+MOST_COMPARED = 1000
+"""How many of the newest that wait are compared with what other versions of the model answered."""
 
-    Those that nobody has read come first; among them the uncertain ones, then those whose
-    picture another version of the model answered differently, then the newest. What others have
-    read follows in the same order: a second reading tells how far readers agree.
+
+def waiting(reviewer: access.Person, *, skipped: Collection[str] = ()) -> list[QuerySet[Prediction]]:
+    """What nobody has read, and what others have and `reviewer` has not, the newest first; skipped: keys to leave out.
+
+    The first row of either is found by an index, which passes over no more than what was read.
     """
-    other_answer = Prediction.objects.filter(
-        ~Q(model_version=OuterRef("model_version")),
-        ~Q(label=OuterRef("label")),
-        ~Q(status=Prediction.Status.REJECTED),
-        upload__sha256=OuterRef("upload__sha256"),
+    visible = access.visible_to(reviewer).exclude(pk__in=skipped)
+    own = Review.objects.filter(prediction=OuterRef("pk"), reviewer=reviewer.user)
+    return [in_state(visible, "none"), in_state(visible, "read").filter(~Exists(own))]
+
+
+def most_helpful(reviewer: access.Person, *, skipped: Collection[str] = ()) -> Prediction | None:
+    """What `reviewer` has not read yet and a reading would help most; None where nothing waits.
+
+    What nobody has read comes first; among that the uncertain, then those whose picture versions of the model
+    answered differently, then the newest. What others have read follows in the same order: a second reading tells how
+    far readers agree. It is asked rank after rank: to sort all by their ranks is to read all for each reading.
+    """
+    for these in waiting(reviewer, skipped=skipped):
+        if found := these.filter(uncertain=True).first() or _answered_differently(these) or these.first():
+            return found
+    return None
+
+
+def _answered_differently(these: QuerySet[Prediction]) -> Prediction | None:
+    """The newest whose picture versions of the model answered differently, if it is one of the MOST_COMPARED newest."""
+    newest = list(these.values_list("pk", "upload__sha256")[:MOST_COMPARED])
+    answers = Prediction.objects.exclude(status=Prediction.Status.REJECTED).order_by().values("upload__sha256")
+    differing = set(
+        answers.filter(upload__sha256__in={picture for _key, picture in newest})
+        .annotate(versions=Count("model_version", distinct=True), labels=Count("label", distinct=True))
+        .filter(versions__gt=1, labels__gt=1)
+        .values_list("upload__sha256", flat=True)
     )
-    readings = Review.objects.filter(prediction=OuterRef("pk"))
-    return (
-        access.visible_to(reviewer)
-        .exclude(status=Prediction.Status.REJECTED)
-        .filter(~Exists(readings.filter(reviewer=reviewer.user)))
-        .annotate(read_by_others=Exists(readings), versions_disagree=Exists(other_answer))
-        .order_by("read_by_others", F("uncertain").desc(), F("versions_disagree").desc(), "-created", "-id")
-    )
+    return these.filter(pk=next((key for key, picture in newest if picture in differing), None)).first()
+
+
+def count_waiting(reviewer: access.Person, *, skipped: Collection[str] = ()) -> list[int]:
+    """How many nobody has read, and how many wait for a second reading by `reviewer`; each MOST_COUNTED + 1 at most."""
+    unread, _second = waiting(reviewer, skipped=skipped)
+    own = Review.objects.filter(prediction=OuterRef("prediction"), reviewer=reviewer.user)
+    # From the readings, which are few where few of all pictures were read.
+    visible = access.visible_to(reviewer).filter(pk=OuterRef("prediction"))
+    read = Review.objects.filter(Exists(visible)).exclude(prediction__in=skipped)
+    second = read.filter(~Exists(own)).order_by("prediction").values("prediction").distinct()
+    return [rows[: MOST_COUNTED + 1].count() for rows in (unread, second)]

@@ -36,8 +36,8 @@ def _skipped(request: HttpRequest) -> list[str]:
     return request.session.get(_SKIPPED, [])
 
 
-def _waiting(request: HttpRequest, person: access.Person) -> Any:
-    return reviews.queue(person).exclude(pk__in=_skipped(request))
+def _counted(count: int) -> str:
+    return f"{reviews.MOST_COUNTED}+" if count > reviews.MOST_COUNTED else str(count)
 
 
 def _keep_note(request: HttpRequest, pk: uuid.UUID, note: str) -> None:
@@ -58,9 +58,9 @@ def _last(request: HttpRequest, person: access.Person) -> str | None:
 def next_one(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
     """To the prediction whose reading would help most, or a page that says that there is none left."""
     person = _reviewer(request)
-    if found := _waiting(request, person).first():
+    if found := reviews.most_helpful(person, skipped=_skipped(request)):
         return redirect("admin:diagnosis_prediction_review", found.pk)
-    skipped = reviews.queue(person).filter(pk__in=_skipped(request)).count()
+    skipped = sum(these.filter(pk__in=_skipped(request)).count() for these in reviews.waiting(person))
     context |= {"title": _("Nothing left to read"), "skipped": skipped}
     return render(request, "admin/diagnosis/prediction/review_done.html", context)
 
@@ -130,7 +130,7 @@ def read(request: HttpRequest, context: dict[str, Any], pk: uuid.UUID) -> HttpRe
     if shown:
         audit.record(person, audit.Action.VIEWED, [prediction], detail=f"{audit.RESULT}, while reviewing")
     own = prediction.reviews.filter(reviewer=person.user).first()
-    queue = _waiting(request, person)
+    unread, second = map(_counted, reviews.count_waiting(person, skipped=_skipped(request)))
     context |= {
         "title": _("Read an X-ray"),
         "prediction": prediction,
@@ -140,8 +140,8 @@ def read(request: HttpRequest, context: dict[str, Any], pk: uuid.UUID) -> HttpRe
         "blind": not shown,
         "own": own,
         "others": prediction.reviews.exclude(reviewer=person.user).select_related("reviewer") if shown else [],
-        "unread": queue.filter(read_by_others=False).count(),
-        "second": queue.filter(read_by_others=True).count(),
+        "unread": unread,
+        "second": second,
         "last": last,
         "is_nav_sidebar_enabled": False,  # the room is for the picture
     }

@@ -1,5 +1,7 @@
 """Who sees what: written out for every address, so that a new one must be placed here."""
 
+import re
+
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
@@ -84,8 +86,7 @@ def test_one_of_many_pictures_is_found_without_listing_all(people, xray, sender)
     with CaptureQueriesContext(connection) as asked:
         people[sender].get(f"/predictions/{found.pk}/thumbnail.jpg")
         people[sender].get("/history/?model=" + found.model_version)
-    queries = [query["sql"] for query in asked if 'FROM "diagnosis_prediction"' in query["sql"]]
-    plans = [plan(sql) for sql in queries]
+    plans = plans_of(asked, of="diagnosis_prediction")
     assert len(plans) >= 3
     assert not [step for steps in plans for step in steps if "LIST SUBQUERY" in step]
     of_sender = "upload_is_owners" if sender == "owner" else "upload_is_visitors"
@@ -93,7 +94,15 @@ def test_one_of_many_pictures_is_found_without_listing_all(people, xray, sender)
     assert any(of_sender in step for step in by_model)
 
 
-def plan(sql: str) -> list[str]:
+def plans_of(asked: CaptureQueriesContext, *, of: str = "diagnosis_") -> list[list[str]]:
+    """How SQLite goes about what was asked of the tables whose names begin so, step by step."""
+    queries = [query["sql"] for query in asked if query["sql"].startswith("SELECT") and f'FROM "{of}' in query["sql"]]
     with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN QUERY PLAN {sql}")
-        return [row[-1] for row in cursor.fetchall()]
+        return [[row[-1] for row in cursor.execute(f"EXPLAIN QUERY PLAN {sql}").fetchall()] for sql in queries]
+
+
+def reads_all(plan: list[str]) -> bool:
+    """Whether it reads a table without an index, or sorts more than the one row that a key finds."""
+    if any(re.match(r"SCAN diagnosis_(?!.*INDEX)", step) for step in plan):
+        return True
+    return any("FOR ORDER BY" in step or "FOR DISTINCT" in step for step in plan) and not plan[0].endswith("(id=?)")
