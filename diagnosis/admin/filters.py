@@ -1,16 +1,20 @@
-"""What the list of predictions can be narrowed down by, besides its own columns."""
+"""What the list of predictions can be narrowed down by, besides its own columns; and lists of records by date."""
 
-from collections.abc import Iterable
+import datetime
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth import get_user_model
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.http import HttpRequest
+from django.utils import formats, timezone
 from django.utils.translation import gettext_lazy as _
 
 from diagnosis import reviews
-from diagnosis.models import Prediction, Review
+from diagnosis.models import Prediction, Review, Upload
+from diagnosis.statistics import midnight
 
 
 class ReviewState(admin.SimpleListFilter):
@@ -59,3 +63,37 @@ class Reviewer(admin.SimpleListFilter):
         if chosen is None or chosen not in dict(self.lookup_choices):
             return queryset
         return queryset.filter(Exists(Review.objects.filter(prediction=OuterRef("pk"), reviewer__pk=chosen)))
+
+
+class Owner(admin.RelatedFieldListFilter):
+    """Who sent pictures, asked of the accounts; RelatedOnlyFieldListFilter asks each prediction for its owner."""
+
+    def field_choices(self, field: Any, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        sent = Exists(Upload.objects.filter(owner=OuterRef("pk")))
+        return field.get_choices(include_blank=False, limit_choices_to=Q(sent), ordering=["username"])
+
+
+MOST_MONTHS = 60
+"""Of the links of a filter; a clock that was wrong once may have left a row of 1970."""
+
+
+class Created(admin.DateFieldListFilter):
+    """Today, the past week, and the months from the newest row to the oldest.
+
+    `date_hierarchy` would call Python for each row on SQLite to find out which years and months there are.
+    """
+
+    def __init__(self, field: Any, request: HttpRequest, params: Any, model: Any, *rest: Any, **options: Any) -> None:
+        super().__init__(field, request, params, model, *rest, **options)
+        any_date, today, week, *_this_month_and_year = self.links
+        newest, oldest = model.objects.first(), model.objects.last()  # as these models are ordered
+        months = self._months(newest.created, oldest.created) if newest and oldest else ()
+        self.links = (any_date, today, week, *itertools.islice(months, MOST_MONTHS))
+
+    def _months(self, newest: datetime.datetime, oldest: datetime.datetime) -> Iterator[tuple[str, dict[str, Any]]]:
+        month = timezone.localdate(newest).replace(day=1)
+        while month >= timezone.localdate(oldest).replace(day=1):
+            following = (month + datetime.timedelta(days=31)).replace(day=1)
+            title = formats.date_format(month, "YEAR_MONTH_FORMAT")
+            yield title, {self.lookup_kwarg_since: midnight(month), self.lookup_kwarg_until: midnight(following)}
+            month = (month - datetime.timedelta(days=1)).replace(day=1)

@@ -46,16 +46,15 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
         "label",
         "uncertain",
         "status",
-        "created",
         filters.Reviewer,
         "model_version",
-        ("upload__owner", admin.RelatedOnlyFieldListFilter),
+        ("upload__owner", filters.Owner),
+        ("created", filters.Created),
     ]
     list_select_related = ["upload__owner"]
     list_per_page = 50
     search_fields = ["upload__original_name", "upload__sha256", "upload__owner__username", "=id"]
     search_help_text = _("File name, SHA-256, user name, or the identifier of a prediction")
-    date_hierarchy = "created"
     ordering = ["-created", "-id"]
     actions = ["read_as_pneumonia", "read_as_normal", "read_as_unreadable"]
     import_export_change_list_template = "admin/diagnosis/prediction/list.html"

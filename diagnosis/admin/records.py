@@ -9,6 +9,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from diagnosis.admin import filters
 from diagnosis.models import AuditEvent, Review
 from diagnosis.templatetags import words
 
@@ -33,10 +34,9 @@ class RecordAdmin(admin.ModelAdmin):
 class ReviewAdmin(RecordAdmin):
     list_display = ["created", "reviewer", "reading", "blind", "answer", "note", "picture"]
     list_select_related = ["reviewer", "prediction"]
-    list_filter = ["reading", "blind", "reviewer", "prediction__model_version", "created"]
+    list_filter = ["reading", "blind", "reviewer", "prediction__model_version", ("created", filters.Created)]
     search_fields = ["reviewer__username", "note", "=prediction__id"]
     search_help_text = _("A reviewer's name, words of a note, or the identifier of a prediction")
-    date_hierarchy = "created"
 
     @admin.display(description=_("model's answer"), ordering="prediction__label")
     def answer(self, review: Review) -> str:
@@ -51,10 +51,9 @@ class ReviewAdmin(RecordAdmin):
 @admin.register(AuditEvent)
 class AuditEventAdmin(RecordAdmin):
     list_display = ["created", "actor", "action", "prediction", "told"]
-    list_filter = ["action", "created"]
+    list_filter = ["action", ("created", filters.Created)]
     search_fields = ["=actor", "=prediction"]
     search_help_text = _("A user's name, or the identifier of a prediction")
-    date_hierarchy = "created"
 
     @admin.display(description=_("detail"))
     def told(self, event: AuditEvent) -> str:

@@ -8,9 +8,13 @@ from itertools import permutations
 import openpyxl
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from diagnosis import agreement, reviews
 from diagnosis.models import AuditEvent, Prediction, Review
+from diagnosis.tests.test_access import plans_of, reads_all
 from diagnosis.tests.test_reviews import LIST, names, person
 
 pytestmark = pytest.mark.django_db
@@ -60,6 +64,47 @@ def test_the_list_is_filtered_and_exported_as_filtered(reviewer, some, ada, quer
     exported = reviewer.post(f"{LIST}export/?{address}", {"format": "2", "resource": "0"})
     rows = json.loads(exported.content)
     assert {row["file_name"] for row in rows} == FILTERS[query]
+
+
+def test_the_list_is_narrowed_to_a_month_and_to_who_sent_pictures(reviewer, make, bob, ada):
+    now = timezone.localtime()
+    last_month = now.replace(day=1) - timezone.timedelta(days=1)
+    make("new")
+    make("old", age=(now - last_month).days + 1)
+    choices = [{choice["display"]: choice for choice in one} for one in filters(reviewer, LIST)]
+    owners, created = choices[-2:]
+    assert [name for name in owners if name not in ("All", "-", "Empty")] == ["alice"], "nobody else sent any"
+    assert list(created)[:3] == ["Any date", "Today", "Past 7 days"]
+    months = list(created)[3:]
+    assert months[0] == now.strftime("%B %Y")
+    assert len(months) == 2
+    address = LIST + created[months[1]]["query_string"]
+    narrowed = reviewer.get(address)
+    assert names(narrowed.context["cl"].queryset) == ["old"]
+    assert [choice["display"] for choice in list(filters(reviewer, address))[-1] if choice["selected"]] == [months[1]]
+
+
+def filters(client, address: str) -> list[list[dict]]:
+    """The choices that each filter of a list offers."""
+    changes = client.get(address).context["cl"]
+    return [list(one.choices(changes)) for one in changes.filter_specs]
+
+
+def test_the_list_walks_indexes_however_long_it_is(reviewer, some):
+    """No timing, but the plan: a page of the list sorts nothing, and beyond an index reads its own rows alone."""
+    with CaptureQueriesContext(connection) as asked:
+        reviewer.get(LIST)
+    plans = plans_of(asked)
+    assert plans
+    assert not [plan for plan in plans if reads_all(plan)]
+
+
+@pytest.mark.parametrize("model", ["prediction", "review", "auditevent"])
+def test_no_list_takes_the_date_of_each_row_apart(client, some, ada, model):
+    client.force_login(ada)
+    with CaptureQueriesContext(connection) as asked:
+        assert client.get(f"/admin/diagnosis/{model}/").status_code == 200
+    assert not [query["sql"] for query in asked if "django_datetime" in query["sql"]]
 
 
 def test_an_export_tells_answer_and_reading(reviewer, some):
