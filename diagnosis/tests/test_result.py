@@ -175,6 +175,21 @@ def test_a_reading_stands_directly_under_the_answer_and_as_a_warning_where_it_di
     assert "differs" not in agreed
 
 
+def test_of_many_earlier_results_the_newest_are_listed_and_the_others_counted(client, alice, make):
+    client.force_login(alice)
+    results = [make(f"{age}.jpg", sha256="f" * 64, age=age) for age in range(13)]
+
+    def listed(result: Prediction) -> list[int | None]:
+        page = client.get(f"/predictions/{result.pk}/").content.decode()
+        section = page.partition('id="earlier-title"')[2].partition("</section>")[0]
+        said = re.search(r"And (\d+) results? before these", section)
+        return [age for age, one in enumerate(results) if str(one.pk) in section] + [said and int(said[1])]
+
+    assert listed(results[0]) == [*range(1, 11), 2]
+    assert listed(results[1]) == [*range(2, 12), 1]
+    assert listed(results[2]) == [*range(3, 13), None]
+
+
 def test_an_earlier_sending_is_told_as_the_senders_to_others(client, sent, bob):
     sent()
     again = sent()

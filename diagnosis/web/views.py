@@ -23,6 +23,7 @@ from diagnosis.web import worklist
 from diagnosis.web.forms import UploadForm
 
 RECENT = 6
+MOST_EARLIER = 10
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -205,9 +206,11 @@ def prediction(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     found = _visible(request, pk)
     audit.record(access.person_of(request), audit.Action.VIEWED, [found], detail=audit.RESULT)
     review = found.reviews.first()
+    earlier = services.earlier_results(found)
     context = {
         "prediction": found,
-        "earlier": services.earlier_results(found),
+        "earlier": earlier[:MOST_EARLIER],
+        "further": max(0, earlier.count() - MOST_EARLIER),
         "review": review,
         "stands": not found.is_forced and (review is None or review.agrees),
         **worklist.way(request, found),
