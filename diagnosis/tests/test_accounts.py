@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from diagnosis.models import Prediction, Review, Upload
-from diagnosis.web.accounts import LetterForm
+from diagnosis.web.accounts import LetterForm, SignUpForm
 
 pytestmark = pytest.mark.django_db
 PASSWORD = "Zebra-lamp-72"
@@ -84,6 +84,24 @@ def test_what_is_wrong_with_a_new_account_is_said(client, alice, settings, chang
     assert response.status_code == 400
     assert sentence in text(response)
     assert get_user_model().objects.count() == 1
+
+
+def test_a_second_click_on_make_the_account_is_told_that_there_is_one(client, settings, monkeypatch):
+    """It comes while the first digests the password, after its look whether the name is free."""
+    settings.SIGN_UP = True
+    is_valid = SignUpForm.is_valid
+
+    def then_click_again(form):
+        valid = is_valid(form)
+        monkeypatch.setattr(SignUpForm, "is_valid", is_valid)
+        assert Client().post("/accounts/sign-up/", SIGN_UP).status_code == 302
+        return valid
+
+    monkeypatch.setattr(SignUpForm, "is_valid", then_click_again)
+    response = client.post("/accounts/sign-up/", SIGN_UP)
+    assert response.status_code == 400
+    assert "already exists" in text(response)
+    assert [user.username for user in get_user_model().objects.all()] == ["dora"]
 
 
 def test_strangers_send_few_forms_from_one_address(client, settings, monkeypatch):

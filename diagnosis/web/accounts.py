@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.contrib.messages.views import SuccessMessageMixin
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.dispatch import receiver
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
@@ -88,10 +88,7 @@ def sign_up(request: HttpRequest) -> HttpResponse:
     if refusal := _too_often(request):
         return refusal
     form = SignUpForm(_posted(request))
-    if form.is_valid():
-        with transaction.atomic():
-            user = form.save()
-            roles.give(user, roles.UPLOADER)
+    if form.is_valid() and (user := _made_by(form)):
         login(request, user, backend="django.contrib.auth.backends.ModelBackend")
         messages.success(request, _("Your account is made, and you are logged in."))
         return redirect(settings.LOGIN_REDIRECT_URL)
@@ -103,6 +100,20 @@ def sign_up(request: HttpRequest) -> HttpResponse:
         "back_text": _("You have one already? Log in"),
     }
     return render(request, FORM, context, status=400 if form.is_bound else 200)
+
+
+def _made_by(form: SignUpForm) -> User | None:
+    """The new account; None where a second click took its name while this one digested the password, as `form` says."""
+    try:
+        with transaction.atomic():
+            user = form.save()
+            roles.give(user, roles.UPLOADER)
+    except IntegrityError:
+        form.full_clean()
+        if form.is_valid():
+            raise
+        return None
+    return user
 
 
 @receiver(user_logged_in)
