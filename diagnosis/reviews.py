@@ -26,9 +26,9 @@ def record(prediction: Prediction, *, by: access.Person, reading: str, note: str
         raise PermissionDenied
     if prediction.is_rejected:
         raise ValueError("The model gave no answer to this picture, so there is nothing to compare a reading with.")
-    blind = blind and not audit.has_seen_the_answer(by, prediction)
     with transaction.atomic():
         Prediction.objects.select_for_update().get(pk=prediction.pk)  # from here on nobody deletes it
+        blind = blind and not audit.has_seen_the_answer(by, prediction)
         review = Review.objects.create(
             prediction=prediction, reviewer=by.user, reading=Reading(reading), note=note.strip(), blind=blind
         )

@@ -128,7 +128,7 @@ def test_nothing_leads_the_reading_until_asked_for(reviewer, make, ada):
 
 def test_a_reading_is_not_blind_where_the_reader_sent_the_picture(reviewer, xray):
     reviewer.post("/predict", {"file": SimpleUploadedFile("own.jpg", xray())})
-    Client().post("/predict", {"file": SimpleUploadedFile("other.jpg", xray())})
+    Client().post("/predict", {"file": SimpleUploadedFile("other.jpg", xray(seed=1))})
     for prediction in Prediction.objects.all():
         reviewer.post(f"{LIST}{prediction.pk}/review/", {"reading": "Normal"})
     told = Review.objects.values_list("prediction__upload__original_name", "blind")
@@ -141,6 +141,21 @@ def test_a_reading_is_not_blind_where_the_reader_sent_the_picture_before_logging
     prediction = Prediction.objects.get(upload__owner=bob)
     client.post(f"{LIST}{prediction.pk}/review/", {"reading": "Normal"})
     assert not Review.objects.get().blind
+
+
+@pytest.mark.parametrize("how", ["sent it", "opened its result"])
+def test_a_reading_is_not_blind_where_the_reader_knows_another_answer_to_the_very_picture(reviewer, xray, bob, how):
+    sender = reviewer if how == "sent it" else Client()
+    sender.post("/predict", {"file": SimpleUploadedFile("first.jpg", xray())})
+    known = Prediction.objects.get()
+    for name, seed in (("again.jpg", 0), ("another.jpg", 1)):
+        Client().post("/predict", {"file": SimpleUploadedFile(name, xray(seed=seed))})
+    if how == "opened its result":
+        reviewer.get(f"/predictions/{known.pk}/")
+    for prediction in Prediction.objects.exclude(pk=known.pk):
+        reviewer.post(f"{LIST}{prediction.pk}/review/", {"reading": "Normal"})
+    told = Review.objects.values_list("prediction__upload__original_name", "blind")
+    assert dict(told) == {"again.jpg": False, "another.jpg": True}
 
 
 def test_a_reading_is_not_blind_where_the_reader_asked_for_the_analysis(reviewer, no_xray, bob):
@@ -327,18 +342,19 @@ def test_a_reading_of_what_is_deleted_meanwhile_is_not_found(client, make, bob, 
     client.force_login(bob)
     doomed, kept = make("doomed"), make("kept")
 
-    def ask(*args):
-        services.delete([doomed.upload], by="manage.py purge")
+    def ask(prediction):
+        if prediction == doomed:
+            services.delete([doomed.upload], by="manage.py purge")
         return False
 
     reading = {"prediction": str(doomed.pk), "reading": "Normal", "blind": True}
     with monkeypatch.context() as patch:
-        patch.setattr("diagnosis.audit.has_seen_the_answer", ask)
+        patch.setattr(Prediction, "is_rejected", property(ask))
         answer = client.post("/api/reviews/", reading, content_type="application/json")
     assert (answer.status_code, Review.objects.count()) == (404, 0)
     doomed = make("doomed on the page")
     with monkeypatch.context() as patch:
-        patch.setattr("diagnosis.audit.has_seen_the_answer", ask)
+        patch.setattr(Prediction, "is_rejected", property(ask))
         page = client.post(f"{LIST}{doomed.pk}/review/", {"reading": "Normal"}, follow=True)
     assert "was deleted before you had read it" in page.content.decode()
     assert not Review.objects.exists()
