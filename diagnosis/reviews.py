@@ -1,21 +1,28 @@
 """Readings by people: what to read next, recording a reading, and which reading holds."""
 
+import datetime
 from collections.abc import Collection
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, QuerySet, Subquery
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from diagnosis import access, audit
 from diagnosis.models import Prediction, Review
 
 Reading = Review.Reading
+SECOND_CLICK = datetime.timedelta(seconds=10)
+"""Within it, what the same person says anew of a picture, word for word, is the reading that is there."""
 
 
 def record(prediction: Prediction, *, by: access.Person, reading: str, note: str = "", blind: bool = False) -> Review:
     """Add a reading, which supersedes the earlier ones; the prediction stays as it is.
+
+    The latest reading is returned, and nothing added, where it is of the same person, says the same and is no older
+    than SECOND_CLICK.
 
     reading: one of Reading. blind: the reader says they had not looked at the model's answer; kept as
     that only where nothing tells otherwise.
@@ -26,11 +33,15 @@ def record(prediction: Prediction, *, by: access.Person, reading: str, note: str
         raise PermissionDenied
     if prediction.is_rejected:
         raise ValueError("The model gave no answer to this picture, so there is nothing to compare a reading with.")
+    note = note.strip()
     with transaction.atomic():
         Prediction.objects.select_for_update().get(pk=prediction.pk)  # from here on nobody deletes it
+        latest = prediction.reviews.filter(created__gt=timezone.now() - SECOND_CLICK).first()
+        if latest and (latest.reviewer, latest.reading, latest.note) == (by.user, reading, note):
+            return latest
         blind = blind and not audit.has_seen_the_answer(by, prediction)
         review = Review.objects.create(
-            prediction=prediction, reviewer=by.user, reading=Reading(reading), note=note.strip(), blind=blind
+            prediction=prediction, reviewer=by.user, reading=Reading(reading), note=note, blind=blind
         )
         audit.record(by, audit.Action.REVIEWED, [prediction], detail=reading)
     return review

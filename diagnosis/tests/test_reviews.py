@@ -5,6 +5,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from diagnosis import access, reviews, services
 from diagnosis.models import AuditEvent, Prediction, Review
@@ -109,6 +110,28 @@ def test_a_reading_is_recorded_and_the_next_picture_follows(reviewer, make, bob)
     assert reviewer.get(QUEUE).url == f"{LIST}{second.pk}/review/"
     assert Prediction.objects.filter(pk=first.pk).values().get() == before
     assert AuditEvent.objects.filter(action="reviewed", actor="bob", prediction=first.pk, detail="Normal").exists()
+
+
+def test_a_second_click_records_no_second_reading(reviewer, make, bob, ada):
+    chosen = {"action": "read_as_normal", "_selected_action": [make("a").pk, make("b").pk], "post": "yes"}
+    for _click in range(2):
+        reviewer.post(LIST, chosen)
+    assert Review.objects.count() == AuditEvent.objects.filter(action="reviewed").count() == 2
+    reviewer.post(LIST, {**chosen, "action": "read_as_unreadable"})
+    reviewer.post(LIST, chosen)
+    assert Review.objects.count() == 6, "who changes their mind does so twice"
+    for prediction in Prediction.objects.all():
+        reviews.record(prediction, by=person(ada), reading="Normal")
+    assert Review.objects.count() == 8, "another reviewer's is another reading"
+
+
+def test_the_same_is_read_again_later(make, bob, monkeypatch):
+    prediction = make("a")
+    reviews.record(prediction, by=person(bob), reading="Normal")
+    later = timezone.now() + timezone.timedelta(minutes=1)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: later)
+    reviews.record(prediction, by=person(bob), reading="Normal")
+    assert Review.objects.count() == 2
 
 
 def test_nothing_leads_the_reading_until_asked_for(reviewer, make, ada):
