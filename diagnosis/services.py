@@ -1,14 +1,10 @@
 """What the application does. Pages, API, admin and commands translate and call."""
 
 import contextlib
-import datetime
 import functools
 import hashlib
-import itertools
 import logging
-import uuid
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -17,7 +13,6 @@ from django.core.files.storage import default_storage
 from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import Model, QuerySet
 from django.db.models.fields.files import FieldFile
-from django.utils import timezone
 
 from diagnosis import access, audit, faults, metrics
 from diagnosis.inference import serving
@@ -237,9 +232,9 @@ def _store(
             committing = True
     except BaseException as error:
         fault = faults.fault_of(error)
-        # A database that is lost while it commits may have kept the rows: `sweep` finds out later.
+        # A database that is lost while it commits may have kept the rows: retention.sweep finds out later.
         if not (committing and isinstance(error, OperationalError)) or fault == faults.FULL:
-            _delete_files(names)
+            delete_files(names)
         if fault:
             logger.error("A picture was not stored: %s", error)
             faults.let_go_of_database()
@@ -270,7 +265,7 @@ def delete(uploads: Iterable[Upload], *, by: access.Person | str) -> int:
 
     by: who deletes, or the name of a command; see audit.record. The rows go first, in one transaction: should
     the process die in between, a file without a row is left, which nobody can reach and
-    `sweep` finds, and never a row without its file.
+    retention.sweep finds, and never a row without its file.
     """
     keys = [upload.pk for upload in uploads]
     with transaction.atomic():
@@ -281,106 +276,12 @@ def delete(uploads: Iterable[Upload], *, by: access.Person | str) -> int:
         files += [prediction.heatmap.name for prediction in predictions]
         audit.record(by, audit.Action.DELETED, predictions)
         doomed.delete()
-        transaction.on_commit(lambda: _delete_files(files))
+        transaction.on_commit(lambda: delete_files(files))
     return len(keys)
 
 
-BATCH = 500
-"""Uploads or folders that are taken in hand at a time, so that memory does not grow with their number."""
-
-
-@dataclass(frozen=True)
-class Purged:
-    """How many uploads were, or would be, deleted, and how many files that no row tells of."""
-
-    uploads: int
-    stray_files: int
-
-
-def purge(older_than: datetime.timedelta, *, dry_run: bool = False) -> Purged:
-    """Delete every upload sent longer ago than that, whoever sent it, and then files as old that no row tells of.
-
-    Raises MostUnknown as `sweep` does.
-    """
-    before = timezone.now() - older_than
-    old = Upload.objects.filter(created__lt=before).order_by("created")
-    uploads = old.count()
-    if not dry_run:
-        while batch := list(old[:BATCH]):
-            delete(batch, by="manage.py purge")
-    return Purged(uploads, sweep(older_than, dry_run=dry_run))
-
-
-IN_FLIGHT = datetime.timedelta(hours=1)
-"""Longer than any request takes between writing its files and its rows."""
-
-
-class MostUnknown(Exception):
-    """Rows tell of fewer stored files than none does: the database is another one's. `str()` is a sentence."""
-
-
-def sweep(older_than: datetime.timedelta = IN_FLIGHT, *, dry_run: bool = False, even_most: bool = False) -> int:
-    """Delete stored files as old that no row tells of, and return how many.
-
-    They are what a process leaves that dies between writing files and rows, or between deleting rows and files.
-    A younger one may belong to a request in flight, whose rows are about to come. Raises MostUnknown, and deletes
-    nothing, where they are more than the others, unless `even_most`.
-    """
-    before = timezone.now() - older_than
-    told, strays = 0, []
-    for name, is_told in _stored_files():
-        told += is_told
-        if not is_told and _is_older(name, before):
-            strays.append(name)
-    if dry_run:
-        return len(strays)
-    if len(strays) > told and not even_most:
-        raise MostUnknown(
-            f"The database tells of {told} stored files, and not of {len(strays)} others, which are kept: "
-            "DATABASE_URL, VAR_DIR or MEDIA_ROOT may name another place than before. If all are right, "
-            "`manage.py sweep --even-most` deletes them."
-        )
-    _delete_files(strays)
-    return len(strays)
-
-
-def _is_older(name: str, moment: datetime.datetime) -> bool:
-    try:
-        return default_storage.get_modified_time(name) <= moment
-    except FileNotFoundError:  # deleted meanwhile
-        return False
-
-
-def _stored_files() -> Iterator[tuple[str, bool]]:
-    """The name of each, and whether a row tells of it."""
-    for model, fields in ((Upload, ("file", "thumbnail")), (Prediction, ("heatmap",))):
-        folders = _folders(f"{model._meta.model_name}s", depth=2)
-        while some := dict(itertools.islice(folders, BATCH)):
-            # Files before rows: whoever commits in between has all of them told.
-            files = [f"{folder}/{file}" for folder in some.values() for file in _listed(folder)[1]]
-            rows = model.objects.filter(pk__in=some).values_list(*fields)
-            told = {name for row in rows for name in row}
-            yield from ((name, name in told) for name in files)
-
-
-def _folders(root: str, depth: int) -> Iterator[tuple[uuid.UUID, str]]:
-    """The folder of each row, by the row's key."""
-    for name in _listed(root)[0]:
-        if depth > 1:
-            yield from _folders(f"{root}/{name}", depth - 1)
-        else:
-            with contextlib.suppress(ValueError):  # not a folder of ours
-                yield uuid.UUID(name), f"{root}/{name}"
-
-
-def _listed(folder: str) -> tuple[list[str], list[str]]:
-    try:
-        return default_storage.listdir(folder)
-    except FileNotFoundError:
-        return [], []
-
-
-def _delete_files(names: Iterable[str | None]) -> None:
+def delete_files(names: Iterable[str | None]) -> None:
+    """Delete stored files, those that are there, and the folders that this empties."""
     folders = set()
     for name in filter(None, names):
         folders.add(name.rpartition("/")[0])

@@ -92,7 +92,7 @@ def test_no_name_of_a_file_or_person_and_no_search_is_logged(log, browser, alice
         for address in ("/predict", "/"):
             assert api.post(address, picture(xray())).status_code == 500
         patch.setattr(default_storage, "delete", failing(full))
-        services._delete_files([f"uploads/{JANE}.jpg"])
+        services.delete_files([f"uploads/{JANE}.jpg"])
         patch.setattr(mail.EmailMessage, "send", failing(RuntimeError(f"{JANE}@example.org was refused")))
         from django.contrib.auth.forms import PasswordResetForm
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from diagnosis import services
+from diagnosis import retention
 from diagnosis.management import base
 
 
@@ -24,8 +24,8 @@ class Command(base.Command):
         if not 0 < older_than < 36_500:
             raise CommandError("--older-than needs a number of days from 1 to 36499.")
         try:
-            purged = services.purge(datetime.timedelta(days=older_than), dry_run=dry_run)
-        except services.MostUnknown as error:
+            purged = retention.purge(datetime.timedelta(days=older_than), dry_run=dry_run)
+        except retention.MostUnknown as error:
             raise CommandError(f"Uploads are deleted, and files without a record are not. {error}") from error
         verb = "Would delete" if dry_run else "Deleted"
         self.stdout.write(f"{verb} {purged.uploads} uploads and {purged.stray_files} files without a record.")

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from diagnosis import services
+from diagnosis import retention
 from diagnosis.management import base
 
 
@@ -20,7 +20,7 @@ class Command(base.Command):
         parser.add_argument(
             "--older-than",
             type=int,
-            default=services.IN_FLIGHT // datetime.timedelta(minutes=1),
+            default=retention.IN_FLIGHT // datetime.timedelta(minutes=1),
             metavar="MINUTES",
             help="Leave younger files alone, whose records may be about to come; 0 only while the site is stopped.",
         )
@@ -35,7 +35,7 @@ class Command(base.Command):
         if not 0 <= older_than < 52_560_000:  # a hundred years
             raise CommandError("--older-than needs a number of minutes from 0 to 52559999.")
         try:
-            files = services.sweep(datetime.timedelta(minutes=older_than), dry_run=dry_run, even_most=even_most)
-        except services.MostUnknown as error:
+            files = retention.sweep(datetime.timedelta(minutes=older_than), dry_run=dry_run, even_most=even_most)
+        except retention.MostUnknown as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"{'Would delete' if dry_run else 'Deleted'} {files} files without a record.")
