@@ -4,6 +4,7 @@ import contextlib
 import functools
 import hashlib
 import logging
+import uuid
 from collections.abc import Callable, Iterable
 
 from django.conf import settings
@@ -260,24 +261,33 @@ def adopt(visitor: access.Person, user: User) -> int:
         return uploads.update(owner=user, visitor=None, idempotency_key="", request_digest="")
 
 
+BATCH = 500
+"""Uploads that are deleted in one transaction, which others wait for who write."""
+
+
 def delete(uploads: Iterable[Upload], *, by: access.Person | str) -> int:
     """Delete uploads with their predictions, pictures and heatmaps; returns how many uploads.
 
-    by: who deletes, or the name of a command; see audit.record. The rows go first, in one transaction: should
+    by: who deletes, or the name of a command; see audit.record. The rows go first, BATCH of them at a time: should
     the process die in between, a file without a row is left, which nobody can reach and
     retention.sweep finds, and never a row without its file.
     """
     keys = [upload.pk for upload in uploads]
+    return sum(_delete(keys[start : start + BATCH], by=by) for start in range(0, len(keys), BATCH))
+
+
+def _delete(keys: list[uuid.UUID], *, by: access.Person | str) -> int:
     with transaction.atomic():
         doomed = Upload.objects.filter(pk__in=keys)
-        # Locked, so that of two deletions one is kept in the log, and no reading comes in between.
-        files = [name for upload in doomed.select_for_update() for name in (upload.file.name, upload.thumbnail.name)]
+        # Locked, so that of two deletions one is counted and kept in the log, and no reading comes in between.
+        uploads = list(doomed.select_for_update())
+        files = [name for upload in uploads for name in (upload.file.name, upload.thumbnail.name)]
         predictions = list(Prediction.objects.select_for_update().filter(upload__in=keys))
         files += [prediction.heatmap.name for prediction in predictions]
         audit.record(by, audit.Action.DELETED, predictions)
         doomed.delete()
         transaction.on_commit(lambda: delete_files(files))
-    return len(keys)
+    return len(uploads)
 
 
 def delete_files(names: Iterable[str | None]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
+from diagnosis import services
 from diagnosis.models import AuditEvent, Review, Upload
 from diagnosis.tests.test_accounts import log_in, send, text
 
@@ -83,3 +84,16 @@ def test_all_that_is_mine_is_deleted_after_the_password(client, alice, bob, char
     assert left == {str(theirs.pk), str(theirs.upload_id)}
     assert set(AuditEvent.objects.filter(prediction=mine.pk).values_list("action", flat=True)) == {"made", "deleted"}
     assert log_in(Client(), "alice", "secret of alice").status_code == 302
+
+
+@pytest.mark.django_db(transaction=True)
+def test_others_write_while_somebody_deletes_all_that_is_theirs(client, alice, make, monkeypatch):
+    for name in "abcde":
+        make(name)
+    left = []  # after each transaction
+    monkeypatch.setattr(services, "BATCH", 2)
+    monkeypatch.setattr(services, "delete_files", lambda names: left.append(Upload.objects.count()))
+    client.force_login(alice)
+    done = client.post("/accounts/delete", {"password": "secret of alice"}, follow=True)
+    assert left == [3, 1, 0]
+    assert "5 pictures and all that came of them are deleted" in text(done)

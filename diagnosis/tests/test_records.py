@@ -66,6 +66,7 @@ def test_a_storage_that_fails_leaves_neither_row_nor_file(xray, alice, settings,
 def test_deleting_takes_rows_and_files(xray, alice, settings):
     first, second = diagnose(xray(), alice), diagnose(xray(), alice)
     assert services.delete([first.upload], by="test") == 1
+    assert services.delete([first.upload], by="test") == 0, "it was deleted before"
     assert list(Prediction.objects.all()) == [second]
     assert len(stored(settings)) == 3
 

@@ -292,7 +292,7 @@ def delete_all(request: HttpRequest) -> HttpResponse:
     person = access.person_of(request)
     form = DeleteAllForm(request, _posted(request))
     if form.is_valid():
-        count = services.delete(access.own_uploads(person), by=person)
+        count = services.delete(access.own_uploads(person).only("pk"), by=person)
         said = ngettext(
             "%(count)d picture and all that came of it are deleted.",
             "%(count)d pictures and all that came of them are deleted.",
