@@ -7,7 +7,7 @@ variable PROMETHEUS_MULTIPROC_DIR names, set before this module is imported, and
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,13 +60,12 @@ def prediction_stored(label: str, status: str, model_version: str) -> None:
 
 
 @contextmanager
-def counting_failures() -> Iterator[None]:
-    """Count what is raised inside, by the `code` of the exception."""
+def counting_failures(code_of: Callable[[Exception], str]) -> Iterator[None]:
+    """Count what is raised inside, by its code."""
     try:
         yield
     except Exception as error:
-        code = getattr(error, "code", None)
-        FAILED.labels(code if isinstance(code, str) else "server_error").inc()
+        FAILED.labels(code_of(error)).inc()
         raise
 
 

@@ -44,7 +44,17 @@ class NotStored(Exception):
         self.fault, self.code = fault, fault.code
 
 
-@metrics.counting_failures()
+def _code_of(error: Exception) -> str:
+    """Of a picture that got no answer, as docs/api.md has it."""
+    if fault := faults.fault_of(error):
+        return fault.code
+    if isinstance(error, FileNotFoundError):
+        return "not_found"
+    code = getattr(error, "code", None)
+    return code if isinstance(code, str) else "server_error"
+
+
+@metrics.counting_failures(_code_of)
 def diagnose(
     *,
     file: File,
@@ -147,7 +157,7 @@ def answered(sender: access.Person, idempotency_key: str, number: int, request_d
     return upload.predictions.order_by("created", "id").first() if upload else None
 
 
-@metrics.counting_failures()
+@metrics.counting_failures(_code_of)
 def analyse_all_the_same(rejected: Prediction, *, by: access.Person) -> Prediction:
     """Analyse a rejected picture again, whatever it shows: a further prediction of the same upload, `forced`.
 

@@ -11,6 +11,7 @@ from django.db import OperationalError, connection
 from prometheus_client import REGISTRY
 
 from diagnosis.inference import serving
+from diagnosis.models import Prediction
 
 TOKEN = {"HTTP_AUTHORIZATION": "Bearer of-a-scraper"}
 
@@ -144,6 +145,27 @@ def test_requests_pictures_and_predictions_are_counted(client, scraped, xray, no
     after = {name: figure(of, **labels) - before[name] for name, (of, labels) in looks.items()}
     assert after == {**dict.fromkeys(looks, 1), "durations": 4, "decoded": 2, "analysed": 2}
     assert 'pneumonia_site_predictions_total{label="Normal",model_version=' in scraped()
+
+
+@pytest.mark.django_db
+def test_what_calls_somebody_out_of_bed_is_counted_under_its_own_code(client, xray, no_xray):
+    codes = ("not_found", "storage_unavailable", "server_error")
+    before = {code: figure("uploads_failed_total", code=code) for code in codes}
+    client.post("/predict", {"file": SimpleUploadedFile("x.png", no_xray)})
+    rejected = Prediction.objects.get()
+    rejected.upload.file.delete(save=False)
+    assert client.post(f"/predictions/{rejected.pk}/all-the-same").status_code == 404
+
+    def broken(execute, sql, *args):
+        if '"idempotency_key" IN' in sql:
+            raise OperationalError("the connection was lost")
+        return execute(sql, *args)
+
+    with connection.execute_wrapper(broken):
+        files = {"file": SimpleUploadedFile("x.jpg", xray())}
+        assert client.post("/predict", files, headers={"Idempotency-Key": "7"}).status_code == 503
+    after = {code: figure("uploads_failed_total", code=code) - before[code] for code in codes}
+    assert after == {"not_found": 1, "storage_unavailable": 1, "server_error": 0}
 
 
 @pytest.mark.django_db
