@@ -1,5 +1,6 @@
 """Who may see what. Every page, API view and file view asks here, so that there is one answer."""
 
+import datetime
 import uuid
 from dataclasses import dataclass
 
@@ -14,6 +15,9 @@ from diagnosis.models import Prediction, Upload
 
 _SESSION_KEY = "visitor"
 _LAST_SENT = "visitor_last_sent"
+_BEFORE = "visitor_before"
+IN_FLIGHT = datetime.timedelta(minutes=10)
+"""Longer than a picture takes from its arrival to its row."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,12 @@ def person_of(request: HttpRequest) -> Person:
 
 def visitor_of(request: HttpRequest) -> Person:
     """Who the browser's session was before anybody logged in."""
+    return _visitor(request.session.get(_SESSION_KEY))
+
+
+def _visitor(key: str | None) -> Person:
     try:
-        return Person(visitor=uuid.UUID(request.session.get(_SESSION_KEY)))
+        return Person(visitor=uuid.UUID(key))
     except (TypeError, ValueError, AttributeError):
         return Person()
 
@@ -89,8 +97,15 @@ def sender_of(request: HttpRequest) -> Person:
 
 
 def forget_visitor(request: HttpRequest) -> None:
-    """The browser's visitor has become a user."""
-    request.session.pop(_SESSION_KEY, None)
+    """The browser's visitor has become a user; `visitor_before` still tells of them for a while."""
+    if key := request.session.pop(_SESSION_KEY, None):
+        request.session[_BEFORE] = [key, timezone.now().timestamp()]
+
+
+def visitor_before(request: HttpRequest) -> Person:
+    """Who the browser's visitor was before the log-in, where that was within IN_FLIGHT: rows may have come since."""
+    key, until = request.session.get(_BEFORE, (None, 0))
+    return _visitor(key if timezone.now().timestamp() - until < IN_FLIGHT.total_seconds() else None)
 
 
 def visible_to(person: Person) -> QuerySet[Prediction]:

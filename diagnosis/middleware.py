@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from diagnosis import logs, metrics
+from diagnosis import access, logs, metrics
 from diagnosis.api import problems
 from diagnosis.probes import PROBES
+from diagnosis.web import accounts
 
 logger = logging.getLogger(__name__)
 
@@ -122,6 +124,18 @@ def limit_request_size(get_response: Handler) -> Handler:
         if problems.is_api(request):
             return problems.too_large()
         return render(request, "413.html", {"max_megabytes": settings.MAX_UPLOAD_MB}, status=413)
+
+    return middleware
+
+
+def take_along_what_was_in_flight(get_response: Handler) -> Handler:
+    """Give users what the browser's visitor was still sending while they logged in, whose rows came afterwards."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        visitor = access.visitor_before(request)
+        if visitor.visitor and isinstance(request.user, User):
+            accounts.adopt(request, visitor, request.user)
+        return get_response(request)
 
     return middleware
 

@@ -266,6 +266,8 @@ def earlier_results(prediction: Prediction) -> QuerySet[Prediction]:
 def adopt(visitor: access.Person, user: User) -> int:
     """Give `user` what they sent from the same browser before they logged in; returns how many uploads."""
     uploads = access.own_uploads(visitor)
+    if not uploads.exists():  # which spares others the wait for a writer
+        return 0
     with transaction.atomic():
         # A key may be in use on both sides; it has done its work.
         return uploads.update(owner=user, visitor=None, idempotency_key="", request_digest="")

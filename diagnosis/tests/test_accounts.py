@@ -12,6 +12,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
+from diagnosis.inference import serving
 from diagnosis.models import Prediction, Review, Upload
 from diagnosis.web.accounts import LetterForm, SignUpForm
 
@@ -123,6 +124,24 @@ def test_coming_in_by_the_admin_keeps_what_the_browser_sent(client, bob, xray):
     send(client, xray())
     client.post("/admin/login/", {"username": "bob", "password": "secret of bob", "next": "/admin/"})
     assert Upload.objects.get().owner == bob
+
+
+def test_a_picture_in_flight_while_its_visitor_logs_in_is_theirs(client, alice, xray, monkeypatch):
+    send(client, xray())
+    tab, diagnose = Client(), serving.diagnose
+    tab.cookies["sessionid"] = client.cookies["sessionid"].value
+
+    def log_in_meanwhile(*args, **kwargs):
+        log_in(tab, "alice", "secret of alice")
+        return diagnose(*args, **kwargs)
+
+    monkeypatch.setattr(serving, "diagnose", log_in_meanwhile)
+    late = send(client, xray(seed=1))
+    assert Upload.objects.filter(owner=alice).count() == 1
+    page = tab.get(f"/predictions/{late.pk}/")
+    assert page.status_code == 200
+    assert "1 picture sent from this browser now belongs to your account" in text(page)
+    assert Upload.objects.filter(owner=alice).count() == 2
 
 
 def test_a_visitor_who_comes_again_keeps_the_history_for_another_term(client, xray, monkeypatch):

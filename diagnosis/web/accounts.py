@@ -119,16 +119,19 @@ def _made_by(form: SignUpForm) -> User | None:
 @receiver(user_logged_in)
 def take_along(request: HttpRequest, user: User, **signal: Any) -> None:
     """What the browser's visitor sent before becomes the user's, by whichever door they come in."""
-    visitor = access.visitor_of(request)
-    count = services.adopt(visitor, user=user) if visitor.visitor else 0
-    if count:
+    adopt(request, access.visitor_of(request), user)
+    access.forget_visitor(request)
+
+
+def adopt(request: HttpRequest, visitor: access.Person, user: User) -> None:
+    """Give `user` what `visitor` sent, if anything, and tell them."""
+    if count := services.adopt(visitor, user=user):
         said = ngettext(
             "%(count)d picture sent from this browser now belongs to your account.",
             "%(count)d pictures sent from this browser now belong to your account.",
             count,
         )
         messages.info(request, said % {"count": count}, fail_silently=True)
-    access.forget_visitor(request)
 
 
 @receiver(user_logged_out)
