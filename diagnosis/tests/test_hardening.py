@@ -117,6 +117,25 @@ def test_many_files_too_many_are_refused_in_words(client):
     assert "You sent 101 files" in answer.content.decode()
 
 
+def test_any_wsgi_server_serves_with_debug_off(tmp_path):
+    program = (
+        "import pneumonia_site.wsgi; from django.conf import settings; "
+        "print(settings.DEBUG, settings.ALLOWED_HOSTS, settings.SIGN_UP, settings.ANONYMOUS_UPLOADS)"
+    )
+
+    def start(**environment: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=django_settings.BASE_DIR,
+            env={"VAR_DIR": str(tmp_path), "DEBUG": "", **environment},
+            capture_output=True,
+            text=True,
+        )
+
+    assert "SECRET_KEY is not set" in start().stderr
+    assert start(SECRET_KEY="k" * 50).stdout == "False ['localhost', '127.0.0.1', '[::1]'] False False\n"
+
+
 def test_for_development_a_key_is_made_once_and_kept(tmp_path):
     development = {"DEBUG": "True"}
     check(tmp_path, development)
