@@ -1,6 +1,7 @@
 """The models at hand: which there are, which of them is to be served, and opening one."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from django.conf import settings
@@ -31,13 +32,29 @@ def models() -> list[Model]:
     at_hand = {path.resolve() for path in folders()}
     if served:
         at_hand.add(served)
-    found = []
-    for folder in sorted(at_hand):
-        try:
-            found.append(Model(folder.name, folder == served, bundle.read(folder)))
-        except BundleError as error:
-            found.append(Model(folder.name, folder == served, None, str(error)))
-    return found
+    files = (bundle.CARD_FILE, bundle.SERVING_FILE)
+    return [
+        Model(folder.name, folder == served, *_read(folder, *(stamp(folder / name) for name in files)))
+        for folder in sorted(at_hand)
+    ]
+
+
+@lru_cache(maxsize=100)
+def _read(folder: Path, *stamps: tuple | None) -> tuple[bundle.ModelCard | None, str]:
+    """Its card, or what is wrong with it; stamps: of its files, which are verified once as long as they stay."""
+    try:
+        return bundle.read(folder), ""
+    except BundleError as error:
+        return None, str(error)
+
+
+def stamp(file: Path) -> tuple | None:
+    """What changes when the file does; None where there is none."""
+    try:
+        told = file.stat()
+    except OSError:
+        return None
+    return told.st_mtime_ns, told.st_ino, told.st_size
 
 
 def root() -> Path:

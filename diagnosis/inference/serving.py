@@ -69,10 +69,10 @@ def _bundle_to_serve() -> tuple | None:
     """What changes when another bundle, or the same with another card, is to be served; None where there is none."""
     try:
         folder = bundles.served_folder()
-        card = (folder / bundle.CARD_FILE).stat()
-    except (Unavailable, OSError):
+    except Unavailable:
         return None
-    return str(folder), card.st_mtime_ns, card.st_ino, card.st_size
+    card = bundles.stamp(folder / bundle.CARD_FILE)
+    return card and (str(folder), *card)
 
 
 def _serving() -> Classifier | None:

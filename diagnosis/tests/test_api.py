@@ -1,6 +1,7 @@
 """The contract with programs: `POST /predict` and `/api/predictions/`."""
 
 import io
+import shutil
 import uuid
 from datetime import timedelta
 
@@ -11,6 +12,7 @@ from PIL import Image, ImageOps
 
 from diagnosis.inference import serving
 from diagnosis.models import ApiToken, Prediction, Upload
+from ml_model import bundle
 
 pytestmark = pytest.mark.django_db
 
@@ -224,6 +226,22 @@ def test_what_is_wrong_with_a_model_is_told_without_its_path(client, settings, t
     assert (broken["version"], broken["served"]) == ("2026.01-1", False)
     assert "list_models" in broken["error"]
     assert str(tmp_path) not in broken["error"]
+
+
+def test_looking_at_the_models_reads_no_file_twice_until_it_changes(client, settings, tmp_path, monkeypatch):
+    settings.MODELS_DIR, settings.MODEL_BUNDLE = str(tmp_path), ""
+    version = serving.model_version()
+    folder = shutil.copytree(bundle.TRAINED / version, tmp_path / version)
+    read, files = bundle.sha256, []
+    monkeypatch.setattr(bundle, "sha256", lambda path: files.append(path.name) or read(path))
+
+    def errors():
+        return [model["error"] for model in client.get("/api/models/").json()]
+
+    assert errors() == errors() == [""]
+    assert files == ["pneumonia_cnn.tflite"]
+    (folder / "pneumonia_cnn.tflite").write_bytes(b"x")
+    assert errors() != [""]
 
 
 def test_anonymous_uploads_can_be_switched_off(client, xray, settings, alice):
