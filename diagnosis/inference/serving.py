@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,6 @@ def _exchange(found: tuple | None) -> None:
     before = _classifier.version if _classifier else None
     try:
         _classifier = bundles.opened(bundles.served_folder())
-        _metrics_of_another.cache_clear()
         logger.info("The model %s answers from now on, after %s.", _classifier.version, before or "none")
     except Unavailable as error:
         _failure = str(error)
@@ -181,13 +180,14 @@ def _metrics(version: str) -> dict[str, Any]:
     serving = _serving()
     if serving and version == serving.version:
         return serving.card.metrics
-    return _metrics_of_another(version)
+    folder = bundles.root() / version
+    return _metrics_of_another(folder, bundles.stamp(folder / bundle.CARD_FILE))
 
 
-@cache
-def _metrics_of_another(version: str) -> dict[str, Any]:
+@lru_cache(maxsize=100)
+def _metrics_of_another(folder: Path, card: tuple | None) -> dict[str, Any]:
     try:
-        return bundle.read(bundles.root() / version, verify=()).metrics
+        return bundle.read(folder, verify=()).metrics
     except BundleError:
         return {}
 

@@ -268,6 +268,9 @@ def test_figures_measured_anew_are_taken_up(looking):
     while serving.measured(OLD, "balanced") and time.monotonic() < until:
         time.sleep(0.01)
     assert serving.measured(OLD, "balanced") is None
+    assert serving.measured(NEW, "balanced") is not None
+    edit_card(looking / NEW, metrics={})
+    assert serving.measured(NEW, "balanced") is None, "also of a model that does not answer now"
 
 
 @pytest.mark.parametrize(
