@@ -1,32 +1,56 @@
 """All that the site keeps of one person, as a file for them to take along."""
 
+import io
 import json
 import shutil
-import tempfile
+import uuid
 import zipfile
-from typing import IO
+from collections.abc import Iterator
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db.models.fields.files import FieldFile
 
 from diagnosis import access, audit
+from diagnosis.models import Prediction
 
 
-def everything_of(user: User) -> IO[bytes]:
-    """A ZIP file with all that is of `user`, on disk while open.
+def everything_of(user: User) -> Iterator[bytes]:
+    """A ZIP file with all that is of `user`, in pieces that are made as they are asked for.
 
     The pictures that they sent, as stored, heatmaps and predictions.json; and readings.json, the readings they wrote.
     A file that storage has lost is null there.
     """
-    archive = tempfile.TemporaryFile()  # noqa: SIM115  the caller closes it
-    told = []
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as content:  # pictures are compressed already
-        predictions = access.own(access.Person(user=user)).order_by("created", "id").prefetch_related("reviews")
-        for prediction in predictions.iterator(chunk_size=500):
+    person = access.Person(user=user)
+    keys = list(access.own(person).order_by("created", "id").values_list("pk", flat=True))
+    audit.record_many(person, audit.Action.EXPORTED, f"all that is theirs: {len(keys)} predictions")
+    return _archive(user, keys)
+
+
+class _Written(io.RawIOBase):
+    """A file to write to, which keeps what was written until it is taken."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, piece: Any) -> int:
+        self._pieces.append(bytes(piece))
+        return len(piece)
+
+    def take(self) -> bytes:
+        taken, self._pieces = b"".join(self._pieces), []
+        return taken
+
+
+def _archive(user: User, keys: list[uuid.UUID]) -> Iterator[bytes]:
+    written, told = _Written(), []
+    with zipfile.ZipFile(written, "w", zipfile.ZIP_STORED) as content:  # pictures are compressed already
+        for prediction in _each(access.Person(user=user), keys):
             upload = prediction.upload
             names = {"picture": _put(content, f"pictures/{upload.pk}", upload.file)}
             if prediction.heatmap:
                 names["heatmap"] = _put(content, f"heatmaps/{prediction.pk}", prediction.heatmap)
+            yield written.take()
             told.append(
                 {
                     "id": str(prediction.pk),
@@ -49,11 +73,17 @@ def everything_of(user: User) -> IO[bytes]:
                 }
             )
         content.writestr("predictions.json", json.dumps(told, indent=2, ensure_ascii=False))
-        written = user.reviews.order_by("id").values("prediction", "reading", "note", "blind", "created")
-        content.writestr("readings.json", json.dumps(list(written), indent=2, ensure_ascii=False, default=str))
-    audit.record_many(access.Person(user=user), audit.Action.EXPORTED, f"all that is theirs: {len(told)} predictions")
-    archive.seek(0)
-    return archive
+        readings = user.reviews.order_by("id").values("prediction", "reading", "note", "blind", "created")
+        content.writestr("readings.json", json.dumps(list(readings), indent=2, ensure_ascii=False, default=str))
+    yield written.take()
+
+
+def _each(person: access.Person, keys: list[uuid.UUID]) -> Iterator[Prediction]:
+    """The predictions that are there still, some at a time: SQLite would keep all that others write meanwhile in its
+    journal for a query that waits for a slow line."""
+    for start in range(0, len(keys), 500):
+        some = access.own(person).filter(pk__in=keys[start : start + 500])
+        yield from list(some.order_by("created", "id").prefetch_related("reviews"))
 
 
 def _put(archive: zipfile.ZipFile, stem: str, file: FieldFile) -> str | None:

@@ -64,6 +64,18 @@ def test_a_picture_that_storage_lost_keeps_nobody_from_the_rest(client, alice, x
     assert [row["picture"] is None for row in told] == [True, False]
 
 
+def test_the_download_is_made_while_it_is_sent(client, alice, xray):
+    """And nowhere kept: of somebody with many pictures it has gigabytes."""
+    client.force_login(alice)
+    first = send(client, xray())
+    send(client, xray(seed=1))
+    pieces = client.get("/accounts/download").streaming_content
+    beginning = next(pieces)
+    assert first.upload.file.open().read() in beginning
+    with zipfile.ZipFile(io.BytesIO(beginning + b"".join(pieces))) as archive:
+        assert archive.testzip() is None
+
+
 @pytest.mark.django_db(transaction=True)
 def test_all_that_is_mine_is_deleted_after_the_password(client, alice, bob, charlie, xray, settings):
     other = Client()

@@ -17,7 +17,7 @@ from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.contrib.messages.views import SuccessMessageMixin
 from django.db import IntegrityError, transaction
 from django.dispatch import receiver
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
 from django.utils import timezone
@@ -266,8 +266,9 @@ def revoke_token(request: HttpRequest, token_key: str) -> HttpResponse:
 @require_safe
 def download(request: HttpRequest) -> HttpResponseBase:
     """All that the user sent, and what they read, as a ZIP file."""
-    archive = own_data.everything_of(_user(request))
-    return FileResponse(archive, as_attachment=True, filename="pneumonia-site.zip", content_type="application/zip")
+    response = StreamingHttpResponse(own_data.everything_of(_user(request)), content_type="application/zip")
+    response.headers["Content-Disposition"] = 'attachment; filename="pneumonia-site.zip"'
+    return response
 
 
 class DeleteAllForm(forms.Form):
