@@ -71,3 +71,15 @@ def test_callers_by_ipv6_are_counted_by_their_network(client, settings, monkeypa
     assert [get("2001:db8:1:2::3"), get("2001:db8:1:2:ffff::4"), get("2001:db8:1:3::3")] == [200, 429, 200]
     assert [get("::ffff:192.0.2.1"), get("::ffff:192.0.2.2"), get("192.0.2.1")] == [200, 200, 429]
     assert get("") == 200
+
+
+@pytest.mark.parametrize("page", ["xray", "report.pdf"])
+def test_pages_that_decode_a_picture_count_as_requests(client, xray, monkeypatch, page):
+    monkeypatch.setattr("diagnosis.api.throttles.CallerThrottle.THROTTLE_RATES", {"api": "2/min", "predict": "9/min"})
+    prediction = client.post("/predict", {"file": SimpleUploadedFile("x.jpg", xray())}).json()["id"]
+    address = f"/predictions/{prediction}/{page}"
+    assert client.get("/api/predictions/").status_code == client.get(address).status_code == 200
+    refused = client.get(address)
+    assert refused.status_code == 429
+    assert 0 < int(refused["Retry-After"]) <= 60
+    assert "Wait a while, and try again" in refused.content.decode()

@@ -33,6 +33,7 @@ from diagnosis import access, own_data, roles, services
 from diagnosis.api.throttles import AccountThrottle
 from diagnosis.models import ApiToken
 from diagnosis.templatetags import words
+from diagnosis.web import refusals
 
 FORM = "accounts/form.html"
 
@@ -328,17 +329,13 @@ def _too_often(request: HttpRequest) -> HttpResponse | None:
     """The refusal, where a form for strangers was sent too often from one address."""
     if request.method != "POST" or not (seconds := AccountThrottle().seconds_to_wait(request)):
         return None
-    response = render(request, "429.html", status=429)
-    response.headers["Retry-After"] = str(seconds)
-    return response
+    return refusals.too_often(request, seconds)
 
 
 def locked_out(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
     """The answer to log-ins after too many wrong passwords."""
     seconds = int(settings.AXES_COOLOFF_TIME.total_seconds())
-    response = render(request, "429.html", {"minutes": seconds // 60}, status=429)
-    response.headers["Retry-After"] = str(seconds)
-    return response
+    return refusals.too_often(request, seconds, minutes=seconds // 60)
 
 
 def _posted(request: HttpRequest) -> Any:

@@ -1,6 +1,8 @@
 """The pages. Each translates a request, asks access.py and services.py, and renders."""
 
+import functools
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -15,11 +17,11 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from diagnosis import access, audit, pictures, report, services
-from diagnosis.api.throttles import PredictThrottle
+from diagnosis.api.throttles import CallerThrottle, PredictThrottle
 from diagnosis.inference import serving
 from diagnosis.models import OPERATING_POINTS, Prediction, Upload
 from diagnosis.templatetags import figures
-from diagnosis.web import worklist
+from diagnosis.web import refusals, worklist
 from diagnosis.web.forms import UploadForm
 
 RECENT = 6
@@ -227,7 +229,20 @@ def report_page(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     return render(request, "diagnosis/report.html", context)
 
 
+def _counted(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    """As the API counts its requests, since a large picture takes seconds to decode."""
+
+    @functools.wraps(view)
+    def counting(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBase:
+        if seconds := CallerThrottle().seconds_to_wait(request):
+            return refusals.too_often(request, seconds)
+        return view(request, pk)
+
+    return counting
+
+
 @require_safe
+@_counted
 def report_pdf(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     """One result as a PDF of one page."""
     found = _visible(request, pk)
@@ -242,6 +257,7 @@ def report_pdf(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 
 
 @require_safe
+@_counted
 def xray(request: HttpRequest, pk: uuid.UUID) -> HttpResponseBase:
     """The X-ray at full size, in a format that browsers show."""
     found = _visible(request, pk)
