@@ -96,6 +96,19 @@ def test_a_prediction_from_before_thresholds_were_kept_shows_the_one_that_decide
     assert [fact for term, fact in report.report(oldest).facts if term == "Other thresholds"] == []
 
 
+def test_a_threshold_is_the_same_figure_on_every_page(client, sent):
+    half_way = {"threshold": 0.3125, "thresholds": {"balanced": 0.3125}, "operating_point": "balanced"}
+    one, other = (kept(sent(), probability=0.1, label="Normal", uncertain=False, **half_way) for _ in range(2))
+    for address in (
+        one.get_absolute_url(),
+        f"/history/compare/?pick={one.pk}&pick={other.pk}",
+        f"/predictions/{one.pk}/report/",
+    ):
+        said = text(client.get(address))
+        assert "31.2" in said, address
+        assert "31.3" not in said, address
+
+
 @pytest.mark.parametrize(
     ("probability", "label", "uncertain", "zone"),
     [
