@@ -193,7 +193,7 @@ MOST_PARTS = 10_000
 
 
 def _check_parts(data: bytes) -> None:
-    """Raises Unreadable for a small file that would take minutes or gigabytes to decode."""
+    """Raises Unreadable, or UnsupportedFormat, for a small file that would take minutes or gigabytes to decode."""
     if data.startswith(b"\xff\xd8"):
         scans = itertools.islice(_SCAN.finditer(data), MOST_SCANS + 1)
         excess = sum(1 for _ in scans) > MOST_SCANS or _jpeg_steps(data) > MOST_PARTS
@@ -203,6 +203,9 @@ def _check_parts(data: bytes) -> None:
         excess = _chunks(data, 12, "<4xI", 8) > MOST_PARTS
     elif data[:2] in (b"II", b"MM"):
         excess = _tiff_strips(data) > MOST_STRIPS
+    elif data.startswith(b"BM") and data[30:34] in _RUN_LENGTHS and data[14] != _BMP_WITHOUT_COMPRESSION:
+        # Pillow decodes it in Python, a million pixels a second, and as little as 32 KB hold sixty million.
+        raise UnsupportedFormat(gettext_noop("A compressed BMP is not read. Export it again as a plain PNG."))
     else:
         excess = False
     if excess:
@@ -278,6 +281,10 @@ def _tiff_strips(data: bytes) -> int:
 
 
 _STRIP_OFFSETS, _TILE_OFFSETS = 273, 324
+_RUN_LENGTHS = (b"\1\0\0\0", b"\2\0\0\0")
+"""How the header of a BMP tells of runs of bytes or half bytes."""
+_BMP_WITHOUT_COMPRESSION = 12
+"""Length of the oldest header, which tells of none."""
 
 _TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,

@@ -168,6 +168,19 @@ def test_files_of_very_many_parts_cost_less_than_two_seconds(client, db, kind):
     assert response.json()["code"] == "unreadable"
 
 
+def test_a_bmp_of_runs_is_refused_before_it_is_decoded(client, db):
+    side, runs = 7745, b"\1\1\0\0"  # one pixel, then the next row
+    header = struct.pack("<2sI4xI", b"BM", 0, 14 + 40 + 1024) + struct.pack(
+        "<IiiHHIIiiII", 40, side, side, 1, 8, 1, *[0] * 5
+    )
+    started = time.process_time()
+    file = SimpleUploadedFile("x.bmp", header + bytes(1024) + runs * side + b"\0\1")
+    response = client.post("/predict", {"file": file})
+    assert time.process_time() - started < 2
+    assert (response.status_code, response.json()["code"]) == (415, "unsupported_format")
+    assert response.json()["detail"] == "A compressed BMP is not read. Export it again as a plain PNG."
+
+
 READ = """
 import sys
 from pathlib import Path
