@@ -106,9 +106,14 @@ def _files(path: str) -> int:
     return 0
 
 
+# The last is what Java's HttpClient says of any form with a file; what else such a form holds is ASCII.
+_CHARSETS = {"utf-8", "utf8", "us-ascii", "iso-8859-1"}
+
+
 def limit_request_size(get_response: Handler) -> Handler:
     """Answer 413 to a body that announces more than the files it may carry, without receiving it, 411 to one that
-    does not tell its length, which Django would take for none, and 415 to one that is compressed as a whole."""
+    does not tell its length, which Django would take for none, and 415 to one that is compressed as a whole, or in
+    another charset than UTF-8."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         try:
@@ -116,9 +121,11 @@ def limit_request_size(get_response: Handler) -> Handler:
         except ValueError:
             announced = 0
         if "chunked" in request.META.get("HTTP_TRANSFER_ENCODING", "").lower():
-            return problems.length_required()
+            return problems.length_required(request)
         if announced and request.headers.get("Content-Encoding", "identity").strip().lower() not in ("", "identity"):
-            return problems.encoded()
+            return problems.encoded(request)
+        if announced and (request.content_params or {}).get("charset", "utf-8").lower() not in _CHARSETS:
+            return problems.of_another_charset(request)
         if announced <= largest_body(request.path_info):
             return get_response(request)
         if problems.is_api(request):

@@ -222,15 +222,29 @@ def too_large() -> JsonResponse:
     return problem(413, "too_large", said % {"most": most})
 
 
-def length_required() -> JsonResponse:
+def _of_the_body(request: HttpRequest, status: int, code: str, detail: str) -> HttpResponse:
+    """A refusal of a body that was not even read: a problem for the API, and else a page."""
+    if is_api(request):
+        return problem(status, code, detail)
+    return render(request, "400.html", {"status": status, "detail": detail}, status=status)
+
+
+def length_required(request: HttpRequest) -> HttpResponse:
     """411 for a body in chunks, whose length nobody knows before its end."""
-    return problem(411, "length_required", "Send the request with its `Content-Length`, and not in chunks.")
+    sentence = _("Send the request with its `Content-Length`, and not in chunks.")
+    return _of_the_body(request, 411, "length_required", sentence)
 
 
-def encoded() -> JsonResponse:
+def encoded(request: HttpRequest) -> HttpResponse:
     """415 for a compressed body, whose size nobody knows before it is unpacked."""
-    sentence = "Send the request as it is, without `Content-Encoding`; a picture's file is compressed by itself."
-    return problem(415, "unsupported_media_type", sentence)
+    sentence = _("Send the request as it is, without `Content-Encoding`; a picture's file is compressed by itself.")
+    return _of_the_body(request, 415, "unsupported_media_type", sentence)
+
+
+def of_another_charset(request: HttpRequest) -> HttpResponse:
+    """415 for a body that says to be written in another charset than it is read by."""
+    sentence = _("Send the request in UTF-8, and leave `charset` out of its `Content-Type`.")
+    return _of_the_body(request, 415, "unsupported_media_type", sentence)
 
 
 def members(error: Exception) -> dict[str, Any]:

@@ -86,6 +86,15 @@ def test_whoever_asks_for_the_head_alone_gets_it_and_no_warning_is_logged(site, 
     assert "WARNING" not in site.log.read_text()[said:]
 
 
+@pytest.mark.parametrize("said", ["=base64", "=hex", "=undefined", "=idna", "*=utf-8''base64", "*=nonsense''utf-8"])
+def test_no_charset_that_a_request_names_keeps_it_from_an_answer(site, said):
+    headers = {"Content-Type": f"text/plain; charset{said}"}
+    assert requests.get(f"{site.address}/model/?a=b", headers=headers, timeout=30).status_code == 200
+    for body, status in {b"": 400, b"x": 415}.items():
+        answer = requests.post(f"{site.address}/predict?a=b", body, headers=headers, timeout=30)
+        assert (answer.status_code, answer.headers["Content-Type"]) == (status, "application/problem+json")
+
+
 def test_nobody_else_of_the_machine_reads_the_database(site):
     def modes() -> set[int]:
         return {path.stat().st_mode & 0o777 for path in site.var.glob("db.sqlite3*")}

@@ -53,3 +53,26 @@ def test_of_a_form_that_was_cut_off_nothing_is_answered(client, xray, lost):
 def test_the_end_of_a_form_may_be_followed_by_anything_or_nothing(client, xray, tail):
     body = form((b"xray.jpg", xray())).removesuffix(b"\r\n") + tail
     assert client.post("/predict", body, content_type="multipart/form-data; boundary=x").status_code == 200
+
+
+@pytest.mark.parametrize("charset", ["idna", "punycode", "utf-16", "base64", "nonsense"])
+def test_a_form_in_another_charset_is_refused_in_words(client, xray, charset):
+    def post(address: str, charset: str):
+        kind = f"multipart/form-data; boundary=x; charset={charset}"
+        return client.generic("POST", address, form((b"x.jpg", xray())), content_type=kind)
+
+    refused = post("/predict", charset)
+    assert (refused.status_code, refused.json()["code"]) == (415, "unsupported_media_type")
+    assert "in UTF-8" in refused.json()["detail"]
+    page = post("/", charset)
+    assert (page.status_code, page["Content-Type"]) == (415, "text/html; charset=utf-8")
+    assert "in UTF-8" in page.content.decode()
+    assert post("/predict", "UTF-8").status_code == 200
+    assert post("/predict", "ISO-8859-1").status_code == 200, "Java's HttpClient says so of every form"
+
+
+def test_a_body_in_chunks_is_refused_by_a_page_where_pages_are(client):
+    for address, kind in {"/": "text/html; charset=utf-8", "/predict": "application/problem+json"}.items():
+        response = client.post(address, headers={"transfer-encoding": "chunked"})
+        assert (response.status_code, response["Content-Type"]) == (411, kind)
+        assert "Content-Length" in response.content.decode()
