@@ -11,6 +11,7 @@ from django.db.models import ManyToManyField, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from diagnosis.admin.lists import ListAdmin
 from diagnosis.templatetags import words
 
 admin.site.unregister(get_user_model())
@@ -29,9 +30,16 @@ class Roles(forms.ModelMultipleChoiceField):
     def label_from_instance(self, obj: Any) -> str:
         return words.named(obj.name)
 
+    def clean(self, value: Any) -> Any:
+        try:
+            return super().clean(value)
+        except OverflowError:  # a number beyond all columns
+            said = self.error_messages["invalid_choice"]
+            raise forms.ValidationError(said, code="invalid_choice", params={"value": ", ".join(value)}) from None
+
 
 @admin.register(get_user_model())
-class AccountAdmin(UserAdmin):
+class AccountAdmin(ListAdmin, UserAdmin):
     """Accounts and their roles. What Django keeps beside roles is not offered: nothing here asks for it.
 
     Only a superuser makes superusers, or touches one: an administrator would otherwise be one at will.

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ERROR_FLAG
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
 from django.urls import path, reverse
 from django.utils import formats, timezone
@@ -20,6 +22,7 @@ from import_export.forms import ExportForm
 
 from diagnosis import access, audit, export, reviews, services
 from diagnosis.admin import filters, reading
+from diagnosis.admin.lists import UNANSWERABLE, ListAdmin
 from diagnosis.models import Prediction, Review, Upload
 from diagnosis.templatetags import figures
 
@@ -28,7 +31,7 @@ MOST_AT_ONCE = 500
 
 
 @admin.register(Prediction)
-class PredictionAdmin(ExportMixin, admin.ModelAdmin):
+class PredictionAdmin(ExportMixin, ListAdmin):
     list_display = [
         "small_xray",
         "file_name",
@@ -169,6 +172,12 @@ class PredictionAdmin(ExportMixin, admin.ModelAdmin):
         return None
 
     # Exactly the rows that the list shows under its filters, with what only the file tells.
+
+    def export_action(self, request: HttpRequest) -> HttpResponse:
+        try:
+            return super().export_action(request)
+        except (IncorrectLookupParameters, *UNANSWERABLE):  # as the list does
+            return redirect(reverse("admin:diagnosis_prediction_changelist") + f"?{ERROR_FLAG}=1")
 
     def get_export_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return export.rows(super().get_export_queryset(request))

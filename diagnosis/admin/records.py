@@ -10,11 +10,12 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from diagnosis.admin import filters
+from diagnosis.admin.lists import ListAdmin
 from diagnosis.models import AuditEvent, Review
 from diagnosis.templatetags import words
 
 
-class RecordAdmin(admin.ModelAdmin):
+class RecordAdmin(ListAdmin):
     """Nothing here is added, changed or deleted by hand."""
 
     list_display_links = None

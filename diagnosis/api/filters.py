@@ -7,6 +7,7 @@ import django_filters
 from django import forms
 from django.core.validators import RegexValidator
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 from django_filters.rest_framework import DjangoFilterBackend
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import exceptions, filters
@@ -127,10 +128,12 @@ class Search(filters.SearchFilter):
         except exceptions.ValidationError as error:  # a null character, say
             raise exceptions.ValidationError({self.search_param: error.detail}) from None
         if len(terms) > self.most_words:
-            raise exceptions.ValidationError(
-                {self.search_param: f"Search for at most {self.most_words} words at once."}
-            )
+            raise exceptions.ValidationError({self.search_param: self.too_many_words()})
         return terms
+
+    @classmethod
+    def too_many_words(cls) -> str:
+        return _("Search for at most %(most)d words at once.") % {"most": cls.most_words}
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         (parameter,) = super().get_schema_operation_parameters(view)
