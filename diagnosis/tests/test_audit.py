@@ -53,6 +53,14 @@ def test_looking_at_what_is_not_shown_is_no_event(prediction, charlie):
     assert events() == [("alice", "made", "")]
 
 
+def test_a_stranger_who_exports_nothing_writes_nothing(client, prediction):
+    for query in ("", "?label=Normal"):
+        assert Client().get(f"/history/export.csv{query}").status_code == 200
+    assert events() == [("alice", "made", "")]
+    client.get("/history/export.csv?name=none")
+    assert events()[1] == ("alice", "exported", "0 predictions as csv; name=…")
+
+
 def test_a_visitor_is_known_by_the_key_of_the_session(client, xray):
     client.post("/predict", {"file": SimpleUploadedFile("a.jpg", xray())})
     assert AuditEvent.objects.get().actor == f"visitor {Upload.objects.get().visitor}"
