@@ -6,6 +6,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.forms import AdminUserCreationForm
 from django.contrib.auth.models import User
 from django.db.models import ManyToManyField, QuerySet
 from django.http import HttpRequest
@@ -13,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from diagnosis.admin.lists import ListAdmin
 from diagnosis.templatetags import words
+from diagnosis.web.accounts import NewNameForm
 
 admin.site.unregister(get_user_model())
 
@@ -38,6 +40,10 @@ class Roles(forms.ModelMultipleChoiceField):
             raise forms.ValidationError(said, code="invalid_choice", params={"value": ", ".join(value)}) from None
 
 
+class AddForm(NewNameForm, AdminUserCreationForm):
+    pass
+
+
 @admin.register(get_user_model())
 class AccountAdmin(ListAdmin, UserAdmin):
     """Accounts and their roles. What Django keeps beside roles is not offered: nothing here asks for it.
@@ -55,6 +61,7 @@ class AccountAdmin(ListAdmin, UserAdmin):
         (_("Dates"), {"fields": ["last_login", "date_joined"]}),
     ]
     readonly_fields = ["last_login", "date_joined"]
+    add_form = AddForm
     formfield_overrides = {ManyToManyField: {"form_class": Roles}}
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:

@@ -71,6 +71,7 @@ def test_signing_up_can_be_switched_off(client, settings):
     [
         ({"username": "alice"}, "already exists"),
         ({"username": "ALICE"}, "already exists"),
+        ({"username": "Nobody"}, "already exists"),  # so the audit log calls whoever has no name
         ({"username": "al\u200bice"}, "valid username"),
         ({"username": "x" * 151}, "at most 150 characters"),
         ({"password1": "12345678", "password2": "12345678"}, "too common"),
@@ -103,6 +104,17 @@ def test_a_second_click_on_make_the_account_is_told_that_there_is_one(client, se
     assert response.status_code == 400
     assert "already exists" in text(response)
     assert [user.username for user in get_user_model().objects.all()] == ["dora"]
+
+
+@pytest.mark.parametrize(("taken", "other"), [("Émile", "éMILE"), ("ИВАН", "иван"), ("straße", "STRASSE")])
+def test_names_differ_by_more_than_capitals_in_any_script(client, admin_client, settings, taken, other):
+    settings.SIGN_UP = True
+    fields = {"password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
+    assert client.post("/accounts/sign-up/", {**fields, "username": taken}).status_code == 302
+    for door, page in (("/accounts/sign-up/", Client()), ("/admin/auth/user/add/", admin_client)):
+        assert "already exists" in text(page.post(door, {**fields, "username": other}))
+        assert page.post(door, {**fields, "username": f"{other}2{page is client}"}).status_code == 302
+        get_user_model().objects.exclude(username=taken).exclude(username="admin").delete()
 
 
 def test_strangers_send_few_forms_from_one_address(client, settings, monkeypatch):

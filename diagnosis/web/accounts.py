@@ -56,9 +56,19 @@ class LogoutView(views.LogoutView):
         return render(request, "registration/log_out.html")
 
 
-class SignUpForm(UserCreationForm):
+class NewNameForm(UserCreationForm):
     """Names that differ in capitals alone count as the same, so that nobody passes for somebody else."""
 
+    def clean_username(self) -> str:
+        """Django leaves it to the database, and SQLite knows the capitals of ASCII alone."""
+        name = super().clean_username()
+        names = get_user_model().objects.values_list("username", flat=True)
+        if name and name.casefold() in {str(access.Person()), *(taken.casefold() for taken in names)}:
+            raise forms.ValidationError(self.instance.unique_error_message(get_user_model(), ["username"]))
+        return name
+
+
+class SignUpForm(NewNameForm):
     username = UsernameField(
         label=gettext_lazy("User name"),
         max_length=150,
