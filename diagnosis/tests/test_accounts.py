@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from diagnosis.inference import serving
-from diagnosis.models import Prediction, Review, Upload
+from diagnosis.models import ApiToken, Prediction, Review, Upload
 from diagnosis.web.accounts import LetterForm, SignUpForm
 
 pytestmark = pytest.mark.django_db
@@ -278,6 +278,22 @@ def test_a_forgotten_password_is_set_anew_by_the_link_of_a_letter(client, alice)
     assert log_in(Client(), "alice", "secret of alice").status_code == 200
     assert log_in(Client(), "alice", PASSWORD).status_code == 302
     assert "used already or is too old" in text(Client().get(link, follow=True))
+
+
+def test_a_password_set_by_a_letter_revokes_the_tokens_of_whoever_took_the_account_over(client, alice, bob):
+    alice.email = "alice@example.org"
+    alice.save()
+    secrets = [
+        ApiToken.objects.create(user, expiry=datetime.timedelta(days=1), name="program")[1] for user in (alice, bob)
+    ]
+    (letter,) = letter_about(client, alice.email)
+    (link,) = re.findall(r"http://testserver(/\S+)", letter.body)
+    page = client.get(link, follow=True)
+    assert "revokes all API tokens of the account" in text(page)
+    client.post(page.redirect_chain[-1][0], {"new_password1": PASSWORD, "new_password2": PASSWORD})
+    for secret, status in zip(secrets, (401, 200), strict=True):
+        answer = Client(headers={"authorization": f"Bearer {secret}"}).get("/api/tokens/")
+        assert answer.status_code == status
 
 
 def test_a_password_set_by_a_letter_opens_the_door_that_wrong_ones_closed(client, alice, charlie):

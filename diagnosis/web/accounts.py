@@ -211,11 +211,16 @@ class PasswordResetConfirm(SuccessMessageMixin, views.PasswordResetConfirmView):
     template_name = FORM
     success_url = reverse_lazy("login")
     success_message = gettext_lazy("Your new password is set. Log in with it.")
-    extra_context = {"button": gettext_lazy("Set the password")}
+    extra_context = {
+        "intro": gettext_lazy("It logs out everybody who is logged in, and revokes all API tokens of the account."),
+        "button": gettext_lazy("Set the password"),
+    }
 
     def form_valid(self, form: Any) -> HttpResponse:
-        """Who got the letter owns the account: wrong passwords before no longer keep its name out."""
+        """Who got the letter owns the account: wrong passwords before no longer keep its name out, and whoever took
+        the account over does not stay in by a token."""
         response = super().form_valid(form)
+        ApiToken.objects.filter(user=self.user).delete()
         axes.utils.reset(username=self.user.get_username())
         return response
 
