@@ -272,8 +272,11 @@ def account(request: HttpRequest) -> HttpResponse:
 @require_POST
 def revoke_token(request: HttpRequest, token_key: str) -> HttpResponse:
     """Delete one of the user's tokens."""
-    ApiToken.objects.filter(user=_user(request), token_key=token_key).delete()
-    messages.success(request, _("The token is revoked: nothing gets in with it any more."))
+    count, _by_model = ApiToken.objects.filter(user=_user(request), token_key=token_key).delete()
+    if count:
+        messages.success(request, _("The token is revoked: nothing gets in with it any more."))
+    else:
+        messages.warning(request, _("No token was revoked: it is gone already, or not yours."))
     return redirect("account")
 
 
