@@ -5,7 +5,6 @@ from typing import Any
 
 from django.conf import settings
 from django.urls import reverse
-from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -216,11 +215,13 @@ class TokenSerializer(KnownFields, serializers.ModelSerializer):
         read_only_fields = ["created", "expiry"]
 
     def create(self, validated_data: dict[str, Any]) -> Any:
-        term = datetime.timedelta(days=validated_data["days"])
-        if maker := validated_data["maker"]:
+        term, maker = datetime.timedelta(days=validated_data["days"]), validated_data["maker"]
+        token, secret = ApiToken.objects.create(validated_data["user"], expiry=term, name=validated_data["name"])
+        if maker and maker.expiry and maker.expiry < token.expiry:
             # A token that is lost must not live on in one that it made.
-            term = min(term, maker.expiry - timezone.now()) if maker.expiry else term
-        return ApiToken.objects.create(validated_data["user"], expiry=term, name=validated_data["name"])
+            token.expiry = maker.expiry
+            token.save(update_fields=["expiry"])
+        return token, secret
 
 
 class TokenMade(TokenSerializer):

@@ -69,8 +69,23 @@ def test_a_token_that_is_over_is_told_of_until_another_is_made(client, alice, bo
 def test_a_token_makes_none_that_lasts_longer(alice):
     token, secret = ApiToken.objects.create(alice, expiry=timedelta(days=2), name="short")
     made = bearer(secret).post("/api/tokens/", {"name": "long", "days": 3650}, content_type="application/json").json()
-    assert ApiToken.objects.get(name="long").expiry - token.expiry < timedelta(seconds=1)
+    assert ApiToken.objects.get(name="long").expiry == token.expiry
+    bearer(secret).post("/api/tokens/", {"name": "shorter", "days": 1}, content_type="application/json")
+    assert ApiToken.objects.get(name="shorter").expiry < token.expiry
     assert bearer(made["token"]).get("/api/tokens/").status_code == 200
+
+
+def test_only_what_was_a_token_of_ones_own_is_said_to_be_revoked(client, alice, bob):
+    of_bob, secret = ApiToken.objects.create(bob, expiry=timedelta(days=1), name="of bob")
+    mine, _secret = ApiToken.objects.create(alice, expiry=timedelta(days=1), name="mine")
+    client.force_login(alice)
+    said = [
+        text(client.post(f"/accounts/tokens/{key}/revoke", follow=True))
+        for key in (mine.token_key, mine.token_key, of_bob.token_key)
+    ]
+    assert ["The token is revoked" in page for page in said] == [True, False, False]
+    assert ["No token was revoked" in page for page in said] == [False, True, True]
+    assert bearer(secret).get("/api/tokens/").status_code == 200
 
 
 @pytest.mark.parametrize(
