@@ -4,10 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
+from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from playwright.sync_api import Browser, Page, Route, expect
 
+from diagnosis import access, services
 from diagnosis.models import Prediction
+from diagnosis.tests.test_accessibility import log_in
 from diagnosis.tests.test_listing import make
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -234,6 +237,19 @@ def test_the_bar_of_a_probability_stays_inside_its_card(browser: Browser, live_s
     assert 30 < bar["width"]
     assert bar["x"] + bar["width"] <= cell["x"] + cell["width"]
     context.close()
+
+
+def test_the_history_keeps_its_pictures_at_every_width(browser: Browser, live_server, alice, bob, xray):
+    sender = access.Person(user=alice)
+    services.diagnose(file=ContentFile(xray()), name="person1000_bacteria_2931.jpeg", sender=sender)
+    page = browser.new_context(locale="fr").new_page()
+    log_in(page, live_server, bob)
+    for width in (375, 900, 1100, 1248, 1440):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.goto(f"{live_server.url}/history/")
+        assert page.locator(".worklist .thumb").bounding_box()["width"] == 72, width
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.context.close()
 
 
 @pytest.mark.parametrize("width", [360, 768, 1440])
