@@ -66,3 +66,19 @@ def test_what_somebody_chose_goes_to_nobody_else(page: Page, live_server, pictur
     page.get_by_role("button", name="Try again what failed").click()
     expect(page.get_by_role("link", name="Open the result")).to_have_count(3)
     assert Upload.objects.filter(owner=alice).count() == 3
+
+
+def test_the_list_is_found_again_by_its_own_account_alone(page: Page, live_server, pictures, alice, charlie):
+    log_in(page, live_server)
+    choose(page, pictures[:2])
+    analyse(page)
+    expect(page.get_by_role("link", name="Open the result")).to_have_count(2)
+    page.reload()
+    expect(page.get_by_role("link", name="Open the result")).to_have_count(2)
+    client = Client()
+    client.force_login(charlie)
+    cookie = {"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}
+    page.context.add_cookies([cookie])
+    page.reload()
+    expect(page.locator("#picked")).to_be_hidden()
+    assert page.evaluate("sessionStorage.length") == 0

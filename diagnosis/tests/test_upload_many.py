@@ -88,7 +88,7 @@ def test_each_picture_gets_its_answer_in_its_row(upload_page: Page, pictures, li
     for prediction in Prediction.objects.exclude(status="rejected").select_related("upload"):
         told = row(page, prediction.upload.original_name)
         expect(told.locator(".label")).to_have_text(re.compile(prediction.label))
-        expect(told.get_by_role("link")).to_have_attribute("href", prediction.get_absolute_url())
+        expect(told.get_by_role("link")).to_have_attribute("href", f"{prediction.get_absolute_url()}?back=")
     assert Prediction.objects.count() == 4
     assert Upload.objects.values("visitor").distinct().count() == 1, "all of them belong to this browser"
 
@@ -97,7 +97,19 @@ def test_each_picture_gets_its_answer_in_its_row(upload_page: Page, pictures, li
     assert Prediction.objects.filter(status="forced").count() == 1
     expect(page.locator("#told")).to_contain_text("All done.")
     row(page, "first.jpg").get_by_role("link").click()
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    expect(page.locator(".way__next, .way__previous").first).to_be_visible()
+    page.go_back()
+    expect(page.locator("#upload-status")).to_contain_text("the list as you left it, without the files themselves")
+    expect(page.locator(".total__counts")).to_contain_text("5 of 5 finished")
+    expect(row(page, "letter.jpg")).to_contain_text("not a picture that can be read")
+    expect(row(page, "letter.jpg").get_by_role("button")).to_have_text([""])
+    expect(page.get_by_role("button", name="Try again what failed")).to_be_hidden()
+    expect(page.locator("#picked-list img")).to_have_count(4)
+    choose(page, pictures[0])
+    expect(page.locator("#upload-status")).to_have_text("1 file chosen.")
+    page.get_by_role("button", name="Remove: first.jpg").click()
+    page.get_by_role("link", name="Upload").click()
+    expect(page.locator("#picked")).to_be_hidden()
 
 
 def test_the_operating_point_goes_along(upload_page: Page, pictures):

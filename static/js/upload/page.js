@@ -3,6 +3,7 @@
 
 import { takeDrops } from "./drop.js";
 import { chosenFiles, extension, pictures } from "./files.js";
+import { keep, kept } from "./kept.js";
 import { ACTIVE, CANCELLABLE, Queue } from "./queue.js";
 import { newKey, predict } from "./request.js";
 import { makeRow } from "./row.js";
@@ -34,7 +35,8 @@ const queue = new Queue({
 });
 
 const identity = ({ file, name }) => [name, file.size, file.lastModified].join("/");
-const inState = (...states) => [...items].filter((item) => states.includes(item.state));
+const sendable = () => [...items].filter(({ file }) => file);
+const inState = (...states) => sendable().filter((item) => states.includes(item.state));
 
 /* The server judges; this only spares a wait. */
 function hint(file) {
@@ -45,19 +47,21 @@ function hint(file) {
 function add(found) {
   const wanted = pictures(found, extensions);
   // What has its answer may be asked again, at another operating point.
-  const known = new Set([...items].filter((item) => item.state !== "done").map(identity));
+  const known = new Set(sendable().filter((item) => item.state !== "done").map(identity));
   const fresh = wanted.filter((one) => !known.has(identity(one)) && known.add(identity(one)));
   const room = Math.max(0, MOST - inState("chosen", ...ACTIVE).length);
-  const rows = fresh.slice(0, room).map(({ file, name }) => {
-    const item = { file, name, key: newKey(), hint: hint(file), state: "chosen", share: 0 };
-    items.add(item);
-    item.row = makeRow(item, { remove, cancel: (one) => queue.cancel(one), again, force });
-    return item.row;
-  });
-  list.append(...rows);
+  for (const { file, name } of fresh.slice(0, room)) {
+    show({ file, name, size: file.size, key: newKey(), hint: hint(file), state: "chosen", share: 0 });
+  }
   const left = found.length - wanted.length;
   const twice = wanted.length - fresh.length;
   refresh(left && noPictures(left), twice && alreadyThere(twice), fresh.length > room && tooMany(fresh.length - room));
+}
+
+function show(item) {
+  items.add(item);
+  item.row = makeRow(item, { remove, cancel: (one) => queue.cancel(one), again, force });
+  list.append(item.row);
 }
 
 function noPictures(count) {
@@ -84,6 +88,19 @@ function tooMany(count) {
   return fill(`${most} ${left}`, { most: MOST, count });
 }
 
+/* The list as it was when the page was left. */
+function showKept() {
+  const { rows, unanswered } = kept(settings.account);
+  rows.forEach(show);
+  const words = ngettext(
+    "{count} file had no answer yet: look for it among the results, or choose it again.",
+    "{count} files had no answer yet: look for them among the results, or choose them again.",
+    unanswered,
+  );
+  const said = gettext("This is the list as you left it, without the files themselves.");
+  if (rows.length || unanswered) refresh(rows.length > 0 && said, unanswered > 0 && fill(words, { count: unanswered }));
+}
+
 /* Redraws all but the rows, and says what was chosen, after `sentences`. */
 function refresh(...sentences) {
   const chosen = inState("chosen").length;
@@ -91,6 +108,7 @@ function refresh(...sentences) {
   zone.classList.toggle("drop--chosen", items.size > 0);
   summary.draw([...items]);
   guard();
+  keep(settings.account, [...items]);
   const count = fill(ngettext("{count} file chosen.", "{count} files chosen.", chosen), { count: chosen });
   status.textContent = [...sentences, chosen > 0 && count].filter(Boolean).join(" ");
 }
@@ -124,14 +142,15 @@ function changed(item) {
     const busy = inState(...ACTIVE).length > 0;
     summary.say(summary.draw([...items]), !busy);
     guard();
+    keep(settings.account, [...items]);
     if (!busy) finish();
   });
 }
 
 /* A single picture leads to its result, as it does without the script. */
 function finish() {
-  const [only] = items;
-  if (items.size === 1 && only.state === "done") location.assign(only.outcome.answer.url);
+  const [only, ...others] = sendable();
+  if (only && !others.length && only.state === "done") location.assign(only.outcome.answer.url);
 }
 
 function askBeforeLeaving(event) {
@@ -186,5 +205,6 @@ zone.classList.add("drop--enhanced");
 for (const element of document.querySelectorAll("[data-without-js]")) element.hidden = true;
 for (const element of document.querySelectorAll("[data-with-js]")) element.hidden = false;
 document.getElementById("choose-folder").hidden = !("webkitdirectory" in folder);
+showKept();
 // Browsers may restore what was chosen before the page was left.
 takeInput(input);

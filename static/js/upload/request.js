@@ -15,9 +15,12 @@ function seconds(request) {
 
 function outcome(request) {
   const body = request.response ?? {};
-  if (request.status === 200 && body.url) return { kind: "done", answer: body };
+  if (request.status === 200 && body.url) {
+    const { prediction, probability, reliable, uncertain, url } = body;
+    return { kind: "done", answer: { prediction, probability, reliable, uncertain, url } };
+  }
   if (request.status === 429) return { kind: "throttled", seconds: seconds(request) };
-  if (body.code === "not_a_chest_xray") return { kind: "rejected", answer: body };
+  if (body.code === "not_a_chest_xray") return { kind: "rejected" };
   // What the API says of these two is meant for programs.
   const loggedOut = request.status === 401 || body.code === "csrf_failed";
   return { kind: "failed", status: request.status, detail: body.detail, loggedOut };

@@ -28,15 +28,15 @@ const STATES = {
 };
 const REJECTED = gettext("This does not look like a frontal chest X-ray, so it was not analysed.");
 
-/* Makes the row of `item`, adds `item.draw()`, and returns its element. on: {remove, cancel, again, force}, called with
-   the item. */
+/* Makes the row of `item`, adds `item.draw()`, and returns its element. An item without `file` is one of before the page
+   was left. on: {remove, cancel, again, force}, called with the item. */
 export function makeRow(item, on) {
   const element = template.content.firstElementChild.cloneNode(true);
   const part = (name) => element.querySelector(`.picked__${name}`);
   const bar = part("progress");
   part("name").textContent = item.name;
-  part("size").textContent = readableSize(item.file.size);
-  part("type").textContent = extension(item.file.name).slice(0, 5).toUpperCase();
+  part("size").textContent = readableSize(item.size);
+  part("type").textContent = extension(item.name).slice(0, 5).toUpperCase();
   part("hint").textContent = item.hint;
   part("hint").hidden = !item.hint;
   bar.setAttribute("aria-label", fill(gettext("Progress of {name}"), { name: item.name }));
@@ -47,7 +47,8 @@ export function makeRow(item, on) {
     button.setAttribute("aria-label", `${words}: ${item.name}`);
     if (on[does]) button.addEventListener("click", () => on[does](item));
   }
-  drawThumbnail(item.file, part("preview"));
+  if (item.file) drawThumbnail(item.file, part("preview"));
+  else if (item.state === "done") part("preview").replaceChildren(thumbnail(item.outcome.answer));
 
   let drawn = null;
   item.draw = () => {
@@ -60,11 +61,16 @@ export function makeRow(item, on) {
     if (state === "analysing") bar.removeAttribute("value");
     part("hint").hidden = !item.hint || state !== "chosen";
     part("said").replaceChildren(...said(item));
-    if (state === "done") part("open").href = item.outcome.answer.url;
-    offer(element, OFFERED[state]);
+    // Opened so, it leads on to its neighbours in the history.
+    if (state === "done") part("open").href = `${item.outcome.answer.url}?back=`;
+    offer(element, item.file || state === "done" ? OFFERED[state] : ["remove"]);
   };
   item.draw();
   return element;
+}
+
+function thumbnail({ url }) {
+  return Object.assign(new Image(), { loading: "lazy", alt: "", src: `${url}thumbnail.jpg` });
 }
 
 function offer(element, offered) {

@@ -50,7 +50,7 @@ export function makeSummary(section, live) {
     ].join(" · ");
     counts.textContent = sentence;
     section.classList.toggle("total--over", active === 0);
-    const again = count((item) => item.state === "failed" || item.state === "cancelled");
+    const again = count((item) => item.file && (item.state === "failed" || item.state === "cancelled"));
     const cancellable = count((item) => CANCELLABLE.has(item.state));
     for (const action of actions) {
       const shown = { cancel: cancellable > 0, again: active === 0 && again > 0, history: active === 0 }[action.dataset.total];
