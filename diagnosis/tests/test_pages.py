@@ -148,6 +148,21 @@ def test_the_form_offers_the_operating_points(client, xray):
     assert "wishful" in text(page)
 
 
+def test_the_operating_point_stays_as_it_was_chosen(client, xray):
+    def ticked(response) -> list[str]:
+        return re.findall(r'value="(\w+)"\s+checked', response.content.decode())
+
+    assert ticked(client.get("/")) == ["balanced"]
+    assert ticked(client.post("/", {"operating_point": "screening"})) == ["screening"], "no file was chosen"
+    assert ticked(client.get("/")) == ["balanced"]
+    letter = SimpleUploadedFile("letter.jpg", b"Dear doctor")
+    assert ticked(client.post("/", {"file": letter, "operating_point": "screening"})) == ["screening"]
+    client.post("/", {"file": SimpleUploadedFile("a.jpg", xray()), "operating_point": "screening"})
+    assert ticked(client.get("/")) == ["screening"]
+    client.cookies["operating_point"] = "wishful"
+    assert ticked(client.get("/")) == ["balanced"]
+
+
 def test_no_file_and_too_many_files_are_told(client, xray, settings):
     assert "Choose at least one" in text(client.post("/"))
     settings.MAX_FILES_PER_REQUEST = 2

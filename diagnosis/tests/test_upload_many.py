@@ -118,6 +118,9 @@ def test_the_operating_point_goes_along(upload_page: Page, pictures):
     analyse(upload_page)
     expect(upload_page.locator(".total__counts")).to_contain_text("2 of 2")
     assert set(Prediction.objects.values_list("operating_point", flat=True)) == {"screening"}
+    upload_page.get_by_role("link", name="Upload").click()
+    expect(upload_page.locator("#picked")).to_be_hidden()
+    expect(upload_page.get_by_label("Screening")).to_be_checked()
 
 
 def test_what_has_its_answer_can_be_chosen_again_and_what_waits_is_not_taken_twice(upload_page: Page, pictures):

@@ -1,4 +1,4 @@
-"""How a browser wants the site: its theme and its language, kept in cookies, and the words that scripts show."""
+"""How a browser wants the site: theme, language and operating point, kept in cookies; and the words that scripts show."""
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
@@ -10,15 +10,35 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 from django.views.i18n import JavaScriptCatalog, set_language
 
+from diagnosis.inference import serving
+
 THEME_COOKIE = "theme"
 DARK, LIGHT = "dark", "light"
 """Dark where nothing was chosen, because X-rays are read in dim rooms."""
+OPERATING_POINT_COOKIE = "operating_point"
 _A_YEAR = 365 * 24 * 60 * 60
 
 
 def theme_of(request: HttpRequest) -> str:
     """The theme that this browser chose."""
     return LIGHT if request.COOKIES.get(THEME_COOKIE) == LIGHT else DARK
+
+
+def operating_point_of(request: HttpRequest) -> str:
+    """The operating point that the request names, or else the one this browser chose last; the model's first where it
+    has no such one, and "" where there is no model."""
+    asked = request.POST.get("operating_point") or request.COOKIES.get(OPERATING_POINT_COOKIE)
+    points = serving.operating_points()
+    return asked if asked in points else next(iter(points), "")
+
+
+def remember_operating_point(response: HttpResponse, name: str) -> None:
+    """As the upload page's script does where it runs."""
+    _remember(response, OPERATING_POINT_COOKIE, name)
+
+
+def _remember(response: HttpResponse, cookie: str, chosen: str) -> None:
+    response.set_cookie(cookie, chosen, _A_YEAR, secure=settings.SESSION_COOKIE_SECURE, samesite="Lax")
 
 
 # Neither of the two is worth forging, and without a key their buttons also work on pages that are made
@@ -33,8 +53,7 @@ def choose_theme(request: HttpRequest) -> HttpResponse:
     if not url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()}, require_https=request.is_secure()):
         back = "/"
     response = HttpResponseRedirect(back)
-    chosen = LIGHT if request.POST.get("theme") == LIGHT else DARK
-    response.set_cookie(THEME_COOKIE, chosen, _A_YEAR, secure=settings.SESSION_COOKIE_SECURE, samesite="Lax")
+    _remember(response, THEME_COOKIE, LIGHT if request.POST.get("theme") == LIGHT else DARK)
     return response
 
 

@@ -21,7 +21,7 @@ from diagnosis.api.throttles import CallerThrottle, PredictThrottle
 from diagnosis.inference import serving
 from diagnosis.models import OPERATING_POINTS, Prediction, Upload
 from diagnosis.templatetags import figures
-from diagnosis.web import refusals, worklist
+from diagnosis.web import preferences, refusals, worklist
 from diagnosis.web.forms import UploadForm
 
 RECENT = 6
@@ -69,8 +69,12 @@ def upload(request: HttpRequest) -> HttpResponse:
             }
             messages.success(request, said)
         status = 200 if done else failures[0]["status"]
-        return _upload_page(request, UploadForm(), failures, status=status, retry_after=retry_after)
-    return redirect(done[0] if len(done) == 1 else "diagnosis:history")
+        response = _upload_page(request, UploadForm(), failures, status=status, retry_after=retry_after)
+    else:
+        response = redirect(done[0] if len(done) == 1 else "diagnosis:history")
+    if operating_point:
+        preferences.remember_operating_point(response, operating_point)
+    return response
 
 
 @require_POST
@@ -121,6 +125,7 @@ def _upload_page(
         "extensions": ",".join(EXTENSIONS),
         "formats": _("%(list)s or %(last)s") % {"list": ", ".join(formats[:-1]), "last": formats[-1]},
         "operating_points": _operating_points(),
+        "operating_point": preferences.operating_point_of(request),
         "learned_from_children": (card := serving.model_card()) is not None and "population" in card.data,
         "recent": access.own(access.person_of(request))[:RECENT],
     }

@@ -175,6 +175,13 @@ folder.addEventListener("change", () => takeInput(folder));
 document.getElementById("choose-folder").addEventListener("click", () => folder.click());
 takeDrops(add);
 
+/* As the server does where the form is posted as a whole. */
+form.addEventListener("change", ({ target }) => {
+  if (target.name !== "operating_point") return;
+  const secure = location.protocol === "https:" ? ";secure" : "";
+  document.cookie = `operating_point=${target.value};path=/;max-age=${365 * 24 * 60 * 60};samesite=lax${secure}`;
+});
+
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   const chosen = inState("chosen");
