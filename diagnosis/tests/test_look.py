@@ -306,6 +306,22 @@ def test_paper_is_light_and_bears_nothing_to_press(page: Page, live_server, alic
 
 
 @pytest.mark.django_db(transaction=True)
+def test_forced_colours_leave_thresholds_and_the_present_page_to_be_seen(page: Page, live_server, alice, xray):
+    sender = access.Person(user=alice)
+    prediction = services.diagnose(file=ContentFile(xray()), name="chest.jpg", sender=sender)
+    log_in(page, live_server, alice)
+    page.emulate_media(forced_colors="active")
+    of = "(element, name) => getComputedStyle(element)[name]"
+    ground, text = "rgb(255, 255, 255)", "rgb(0, 0, 0)"  # as Chromium emulates them
+    page.goto(live_server.url + prediction.get_absolute_url())
+    assert page.locator(".scale__threshold").first.evaluate(of, "fill") == text
+    page.goto(f"{live_server.url}/dashboard/")
+    assert page.locator(".chart__line").first.evaluate(of, "stroke") == text
+    borders = page.locator(".site-nav a").evaluate_all("all => all.map(a => getComputedStyle(a).borderBottomColor)")
+    assert [border != ground for border in borders] == [False, False, True, False]
+
+
+@pytest.mark.django_db(transaction=True)
 def test_the_printed_x_ray_is_whole_and_never_flipped(page: Page, live_server, alice, xray):
     sender = access.Person(user=alice)
     prediction = services.diagnose(file=ContentFile(xray()), name="chest.jpg", sender=sender)
