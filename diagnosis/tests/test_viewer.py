@@ -372,6 +372,18 @@ def test_twelve_megapixels_move_smoothly(page: Page, live_server, client):
     expect(page.get_by_label("Contrast", exact=True)).not_to_have_value("0")
 
 
+@pytest.mark.parametrize("size", [(640, 640), (500, 640)])
+def test_a_high_picture_and_its_first_controls_fit_a_low_screen(page: Page, live_server, client, xray, size):
+    page.set_viewport_size({"width": 1366, "height": 768})
+    show(page, live_server, client, xray(size=size))
+    controls = page.get_by_label("Show heatmap").bounding_box()
+    assert controls
+    assert controls["y"] + controls["height"] < 768
+    stage, image = page.locator("#stage").bounding_box(), page.locator("#xray").bounding_box()
+    assert image["height"] == pytest.approx(stage["height"], abs=1)
+    assert image["width"] / image["height"] == pytest.approx(size[0] / size[1], abs=0.01)
+
+
 def test_the_viewer_fits_every_screen(viewer: Page):
     for button in viewer.locator("#viewer").get_by_role("button").all():
         expect(button).to_have_accessible_name(re.compile("."))
