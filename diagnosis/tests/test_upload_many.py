@@ -112,6 +112,15 @@ def test_each_picture_gets_its_answer_in_its_row(upload_page: Page, pictures, li
     expect(page.locator("#picked")).to_be_hidden()
 
 
+def test_a_single_picture_that_is_refused_shows_why(upload_page: Page, no_xray, tmp_path):
+    page = upload_page
+    (tmp_path / "board.png").write_bytes(no_xray)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    choose(page, tmp_path / "board.png")
+    analyse(page)
+    expect(row(page, "board.png").get_by_role("button", name="Analyse it all the same")).to_be_in_viewport(ratio=1)
+
+
 def test_the_operating_point_goes_along(upload_page: Page, pictures):
     choose(upload_page, pictures[:2])
     upload_page.get_by_label("Screening").check()

@@ -147,10 +147,12 @@ function changed(item) {
   });
 }
 
-/* A single picture leads to its result, as it does without the script. */
+/* A single picture leads to its result, as it does without the script, or else shows why there is none. */
 function finish() {
   const [only, ...others] = sendable();
-  if (only && !others.length && only.state === "done") location.assign(only.outcome.answer.url);
+  if (!only || others.length) return;
+  if (only.state === "done") location.assign(only.outcome.answer.url);
+  else only.row.scrollIntoView({ block: "nearest" });
 }
 
 function askBeforeLeaving(event) {
