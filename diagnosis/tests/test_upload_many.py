@@ -127,6 +127,14 @@ def test_the_operating_point_goes_along(upload_page: Page, pictures):
     analyse(upload_page)
     expect(upload_page.locator(".total__counts")).to_contain_text("2 of 2")
     assert set(Prediction.objects.values_list("operating_point", flat=True)) == {"screening"}
+    analyse(upload_page)
+    expect(upload_page.locator("#upload-status")).to_contain_text("All files below were sent.")
+    upload_page.get_by_label("Balanced").check()
+    analyse(upload_page)
+    expect(upload_page.locator("[data-state=done]")).to_have_count(2)
+    waits(upload_page, lambda: Prediction.objects.count() == 4)
+    assert Prediction.objects.filter(operating_point="balanced").count() == 2
+    upload_page.get_by_label("Screening").check()
     upload_page.get_by_role("link", name="Upload").click()
     expect(upload_page.locator("#picked")).to_be_hidden()
     expect(upload_page.get_by_label("Screening")).to_be_checked()

@@ -22,6 +22,7 @@ const list = document.getElementById("picked-list");
 const button = form.querySelector("button[type=submit]");
 const status = document.getElementById("upload-status");
 const total = document.getElementById("total");
+const latest = document.querySelector(".recent");
 const maxBytes = Number(settings.maxMegabytes) * 1_000_000;
 const extensions = new Set(settings.extensions.split(","));
 
@@ -186,16 +187,21 @@ form.addEventListener("change", ({ target }) => {
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
+  const operatingPoint = new FormData(form).get("operating_point");
   const chosen = inState("chosen");
-  if (!chosen.length) {
-    status.textContent = gettext("Choose at least one X-ray picture first.");
+  // With another operating point, it means once more those that were answered at the first.
+  const sent = chosen.length ? chosen : inState("done").filter((item) => item.operatingPoint !== operatingPoint);
+  if (!sent.length) {
+    status.textContent = sendable().length
+      ? gettext("All files below were sent. Choose more of them, or another operating point.")
+      : gettext("Choose at least one X-ray picture first.");
     input.focus();
     return;
   }
-  const operatingPoint = new FormData(form).get("operating_point");
-  chosen.forEach((item) => Object.assign(item, { operatingPoint }));
+  sent.forEach((item) => Object.assign(item, { operatingPoint, key: newKey() }));
   status.textContent = "";
-  queue.add(chosen);
+  latest?.remove(); // no longer the latest
+  queue.add(sent);
   summary.draw([...items]);
   // On a small screen the rows begin below the button that was pressed.
   if (total.getBoundingClientRect().bottom > innerHeight) total.scrollIntoView({ block: "center" });

@@ -2,7 +2,7 @@
 
    chosen -> waiting -> sending -> analysing -> done | rejected | failed
    sending, analysing -> paused, where the server asks for a pause; then sending once more
-   waiting, sending and paused -> cancelled; failed, cancelled and rejected may wait again. What has been sent whole is
+   waiting, sending and paused -> cancelled; what is settled may wait again. What has been sent whole is
    analysed and kept whoever still waits for it, so it is not called cancelled. */
 
 const AT_ONCE = 2;
