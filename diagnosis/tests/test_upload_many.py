@@ -83,7 +83,7 @@ def test_each_picture_gets_its_answer_in_its_row(upload_page: Page, pictures, li
     expect(page.locator(".total__counts")).to_contain_text("5 of 5 finished")
 
     expect(row(page, "letter.jpg")).to_contain_text("not a picture that can be read")
-    expect(row(page, "letter.jpg").get_by_role("button", name="Try again")).to_be_visible()
+    expect(page.get_by_role("button", name="Try again")).to_have_count(0), "no letter becomes a picture"
     expect(row(page, "board.png")).to_contain_text("does not look like a frontal chest X-ray")
     for prediction in Prediction.objects.exclude(status="rejected").select_related("upload"):
         told = row(page, prediction.upload.original_name)
@@ -103,7 +103,6 @@ def test_each_picture_gets_its_answer_in_its_row(upload_page: Page, pictures, li
     expect(page.locator(".total__counts")).to_contain_text("5 of 5 finished")
     expect(row(page, "letter.jpg")).to_contain_text("not a picture that can be read")
     expect(row(page, "letter.jpg").get_by_role("button")).to_have_text([""])
-    expect(page.get_by_role("button", name="Try again what failed")).to_be_hidden()
     expect(page.locator("#picked-list img")).to_have_count(4)
     choose(page, pictures[0])
     expect(page.locator("#upload-status")).to_have_text("1 file chosen.")

@@ -4,7 +4,7 @@
 import { takeDrops } from "./drop.js";
 import { chosenFiles, extension, pictures } from "./files.js";
 import { keep, kept } from "./kept.js";
-import { ACTIVE, CANCELLABLE, Queue } from "./queue.js";
+import { ACTIVE, CANCELLABLE, mayTryAgain, Queue } from "./queue.js";
 import { newKey, predict } from "./request.js";
 import { makeRow } from "./row.js";
 import { makeSummary } from "./summary.js";
@@ -212,7 +212,7 @@ total.querySelector("[data-total=cancel]").addEventListener("click", () => {
   summary.draw([...items]);
   total.querySelector("[data-total]:not([hidden])")?.focus();
 });
-total.querySelector("[data-total=again]").addEventListener("click", () => queue.add(inState("failed", "cancelled")));
+total.querySelector("[data-total=again]").addEventListener("click", () => queue.add(sendable().filter(mayTryAgain)));
 
 // The script judges for itself whether anything was chosen: the input is emptied after each choice.
 form.noValidate = true;

@@ -11,6 +11,12 @@ export const ACTIVE = new Set(["waiting", "sending", "analysing", "paused"]);
 export const CANCELLABLE = new Set(["waiting", "sending", "paused"]);
 export const SETTLED = new Set(["done", "rejected", "failed", "cancelled"]);
 
+/* Not where the file itself was refused, as it will be again, nor where it is no longer here. */
+export function mayTryAgain({ file, state, outcome }) {
+  if (!file || state !== "failed") return Boolean(file) && state === "cancelled";
+  return [0, 401, 403, 408, 409, 429].includes(outcome.status) || outcome.status >= 500;
+}
+
 export class Queue {
   #waiting = [];
   #running = new Map();

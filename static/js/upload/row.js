@@ -1,6 +1,7 @@
 /* One file's row: what it is, how far it is, what came out, and what can be done about it. */
 
 import { extension } from "./files.js";
+import { mayTryAgain } from "./queue.js";
 import { drawThumbnail } from "./thumbnail.js";
 import { duration, fill, gettext, percent, readableSize } from "../words.js";
 
@@ -63,7 +64,8 @@ export function makeRow(item, on) {
     part("said").replaceChildren(...said(item));
     // Opened so, it leads on to its neighbours in the history.
     if (state === "done") part("open").href = `${item.outcome.answer.url}?back=`;
-    offer(element, item.file || state === "done" ? OFFERED[state] : ["remove"]);
+    const offered = item.file || state === "done" ? OFFERED[state] : ["remove"];
+    offer(element, offered.filter((does) => does !== "again" || mayTryAgain(item)));
   };
   item.draw();
   return element;

@@ -1,6 +1,6 @@
 /* The total: a bar with counts for the eye, and now and then a sentence for screen readers. */
 
-import { ACTIVE, CANCELLABLE, SETTLED } from "./queue.js";
+import { ACTIVE, CANCELLABLE, mayTryAgain, SETTLED } from "./queue.js";
 import { duration, fill, gettext } from "../words.js";
 
 const QUIET = 4000; // milliseconds between two sentences, so that two hundred pictures do not talk over each other
@@ -50,7 +50,7 @@ export function makeSummary(section, live) {
     ].join(" · ");
     counts.textContent = sentence;
     section.classList.toggle("total--over", active === 0);
-    const again = count((item) => item.file && (item.state === "failed" || item.state === "cancelled"));
+    const again = count(mayTryAgain);
     const cancellable = count((item) => CANCELLABLE.has(item.state));
     for (const action of actions) {
       const shown = { cancel: cancellable > 0, again: active === 0 && again > 0, history: active === 0 }[action.dataset.total];
