@@ -321,6 +321,16 @@ def test_beside_and_magnifier(viewer: Page):
     assert in_picture(viewer, 220, 180) == pytest.approx(point, abs=0.5)
 
 
+def test_how_the_heatmap_is_shown_is_kept_for_the_next_picture(viewer: Page):
+    viewer.get_by_role("slider", name="Opacity").fill("20")
+    viewer.get_by_label("Show heatmap").uncheck()
+    viewer.goto(viewer.url)
+    viewer.wait_for_selector(".viewer--live")
+    expect(viewer.get_by_label("Show heatmap")).not_to_be_checked()
+    expect(viewer.locator(".viewer__canvas--heatmap").first).to_be_hidden()
+    expect(viewer.get_by_role("slider", name="Opacity")).to_have_value("20")
+
+
 def test_a_picture_that_was_not_analysed_is_viewed_without_heatmap(page: Page, live_server, client, no_xray):
     show(page, live_server, client, no_xray, name="board.png", rejected=True)
     start = matrix(page)

@@ -35,6 +35,7 @@ const on = { grey: false, magnifier: false, beside: false };
 let point = null;
 let scheduled = false;
 let sayLater = null;
+const KEPT = "heatmap"; // how it is shown, from picture to picture in this tab
 
 /* The heatmap; null for a picture that was not analysed, and where it did not come: the X-ray can be read without it. */
 async function loaded(image) {
@@ -90,8 +91,27 @@ function applyGrey() {
   press("invert", grey.inverted);
 }
 
+function recallHeatmap() {
+  try {
+    const kept = JSON.parse(sessionStorage.getItem(KEPT));
+    shown.checked = kept.shown;
+    opacity.value = kept.opacity;
+  } catch {
+    // nothing kept, nowhere to keep it, or no heatmap
+  }
+}
+
+function keepHeatmap() {
+  try {
+    sessionStorage.setItem(KEPT, JSON.stringify({ shown: shown.checked, opacity: opacity.value }));
+  } catch {
+    // it is shown as the page has it
+  }
+}
+
 function applyHeatmap() {
   if (!heatmap) return;
+  keepHeatmap();
   const share = Number(opacity.value) / 100;
   for (const { overlay } of main.canvases) {
     overlay.style.opacity = share;
@@ -193,6 +213,7 @@ new ResizeObserver(([{ contentRect }]) => {
   draw();
 }).observe(main.element);
 applyGrey();
+recallHeatmap();
 applyHeatmap();
 stage.tabIndex = 0;
 stage.setAttribute("role", "group");
