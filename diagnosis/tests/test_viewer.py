@@ -321,6 +321,20 @@ def test_beside_and_magnifier(viewer: Page):
     assert in_picture(viewer, 220, 180) == pytest.approx(point, abs=0.5)
 
 
+def test_the_thumbnail_is_seen_until_the_picture_is_there(viewer: Page):
+    held: list = []
+    viewer.route("**/xray", lambda route: held.append(route))
+    viewer.goto(viewer.url, wait_until="commit")
+    soon = viewer.locator(".viewer__soon")
+    expect(soon).to_be_visible()
+    expect(soon).to_have_js_property("complete", True)
+    assert soon.evaluate("image => image.naturalWidth") > 0
+    assert soon.bounding_box() == viewer.locator("#xray").bounding_box()
+    held[0].continue_()
+    viewer.wait_for_selector(".viewer--live")
+    expect(soon).to_have_css("opacity", "0")
+
+
 def test_how_the_heatmap_is_shown_is_kept_for_the_next_picture(viewer: Page):
     viewer.get_by_role("slider", name="Opacity").fill("20")
     viewer.get_by_label("Show heatmap").uncheck()
