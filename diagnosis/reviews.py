@@ -141,7 +141,8 @@ def _answered_differently(these: QuerySet[Prediction]) -> Prediction | None:
         .filter(versions__gt=1, labels__gt=1)
         .values_list("upload__sha256", flat=True)
     )
-    return these.filter(pk=next((key for key, picture in newest if picture in differing), None)).first()
+    found = next((key for key, picture in newest if picture in differing), None)
+    return these.filter(pk=found).first() if found else None
 
 
 def count_waiting(reviewer: access.Person, *, skipped: Collection[str] = ()) -> list[int]:
