@@ -113,12 +113,21 @@ def visible_to(person: Person) -> QuerySet[Prediction]:
     predictions = Prediction.objects.select_related("upload", "upload__owner")
     if person.may_see_all:
         return predictions
-    return predictions.filter(_sent_by(person, "upload__"))
+    return predictions.filter(_sent_by(person))
 
 
 def own(person: Person) -> QuerySet[Prediction]:
     """The predictions `person` asked for, also where they may see more."""
-    return Prediction.objects.select_related("upload", "upload__owner").filter(_sent_by(person, "upload__"))
+    return Prediction.objects.select_related("upload", "upload__owner").filter(_sent_by(person))
+
+
+def earlier_results(prediction: Prediction) -> QuerySet[Prediction]:
+    """What the same sender was told of the very same picture before, newest first."""
+    upload = prediction.upload
+    sent = own_uploads(Person(user=upload.owner, visitor=upload.visitor)).filter(sha256=upload.sha256)
+    # By the few uploads: joined, SQLite would walk all that somebody sent, the newest first.
+    told = Prediction.objects.filter(upload__in=sent, created__lt=prediction.created).select_related("upload")
+    return told.exclude(status=Prediction.Status.REJECTED)
 
 
 def deletable_by(person: Person) -> QuerySet[Upload]:
@@ -131,11 +140,10 @@ def own_uploads(person: Person) -> QuerySet[Upload]:
     return Upload.objects.filter(_sent_by(person))
 
 
-def _sent_by(person: Person, of: str = "") -> Q:
-    """Whether `person` sent an upload; of: the way there, as a condition on it. As a subquery the database would list
-    all that somebody ever sent to find one row."""
+def _sent_by(person: Person) -> Q:
+    """Whether `person` sent an upload, or had it analysed: a condition on uploads and on predictions."""
     if person.user:
-        return Q(**{f"{of}owner": person.user})
+        return Q(owner=person.user)
     if person.visitor:
-        return Q(**{f"{of}visitor": person.visitor})
+        return Q(visitor=person.visitor)
     return Q(pk__in=[])

@@ -37,19 +37,20 @@ def record_heatmap(person: access.Person, prediction: Prediction) -> None:
 
     Pages show it beside the answer, and browsers fetch it again and again: once is enough.
     """
-    if not _was_told(person, Q(pk=prediction.pk)):
+    if not access.own(person).filter(pk=prediction.pk).exists() and not _was_told(person, Q(pk=prediction.pk)):
         record(person, Action.VIEWED, [prediction], detail=f"{RESULT}, heatmap")
 
 
 def has_seen_the_answer(person: access.Person, prediction: Prediction) -> bool:
     """Whether `person` sent that very picture or asked for its analysis, or opened a result of it, on a page or by the
     API: any result of a file with the same SHA-256."""
-    return _was_told(person, Q(upload__sha256=prediction.upload.sha256))
+    picture = prediction.upload.sha256
+    if access.own_uploads(person).filter(sha256=picture).exists():  # also what they sent before they logged in
+        return True
+    return _was_told(person, Q(upload__sha256=picture))
 
 
 def _was_told(person: access.Person, any_of: Q) -> bool:
-    if access.own(person).filter(any_of).exists():  # also what they sent before they logged in
-        return True
     told = Q(action=Action.MADE) | Q(action=Action.VIEWED, detail__startswith=RESULT)
     events = AuditEvent.objects.filter(told, actor=str(person), prediction=OuterRef("pk"))
     return Prediction.objects.filter(any_of).filter(Exists(events)).exists()

@@ -1,7 +1,4 @@
-"""What is kept: uploads, the predictions made of them, readings, the audit log and API tokens.
-
-The database refuses what cannot be true.
-"""
+"""What is kept: uploads, predictions, readings, audit log, API tokens. The database refuses what cannot be true."""
 
 import uuid
 from dataclasses import dataclass
@@ -22,6 +19,10 @@ from diagnosis.tokens import ApiTokenManager
 def stored_file(instance: models.Model, name: str) -> str:
     """Where a file of `instance` is stored: by the row's own key, never by the client's name."""
     return f"{instance._meta.model_name}s/{str(instance.pk)[:2]}/{instance.pk}/{name}"
+
+
+_OF_OWNER, _OF_VISITOR = Q(owner__isnull=False), Q(visitor__isnull=False)
+_ONE_SENDER = Q(owner__isnull=False, visitor__isnull=True) | Q(owner__isnull=True, visitor__isnull=False)
 
 
 class Upload(models.Model):
@@ -65,32 +66,25 @@ class Upload(models.Model):
         verbose_name = _("upload")
         verbose_name_plural = _("uploads")
         indexes = [
-            # "Has this person sent the same picture before?", and their history.
-            models.Index(fields=["owner", "sha256"], condition=Q(owner__isnull=False), name="upload_of_owner"),
-            models.Index(fields=["visitor", "sha256"], condition=Q(visitor__isnull=False), name="upload_of_visitor"),
-            # "Is this picture theirs?", asked of one result after the other, as lists by answer or version do.
-            models.Index(fields=["owner", "id"], condition=Q(owner__isnull=False), name="upload_is_owners"),
-            models.Index(fields=["visitor", "id"], condition=Q(visitor__isnull=False), name="upload_is_visitors"),
+            # "Has this person sent the same picture before?"
+            models.Index(fields=["owner", "sha256"], condition=_OF_OWNER, name="upload_of_owner"),
+            models.Index(fields=["visitor", "sha256"], condition=_OF_VISITOR, name="upload_of_visitor"),
             # "Did another version of the model answer this picture differently?"
             models.Index(fields=["sha256"], name="upload_of_picture"),
-            # The worklist by file name.
             models.Index(fields=["original_name"], name="upload_by_name"),
         ]
         constraints = [
             models.UniqueConstraint(
                 fields=["owner", "idempotency_key"],
-                condition=Q(owner__isnull=False) & ~Q(idempotency_key=""),
+                condition=_OF_OWNER & ~Q(idempotency_key=""),
                 name="upload_idempotency_key_of_owner",
             ),
             models.UniqueConstraint(
                 fields=["visitor", "idempotency_key"],
-                condition=Q(visitor__isnull=False) & ~Q(idempotency_key=""),
+                condition=_OF_VISITOR & ~Q(idempotency_key=""),
                 name="upload_idempotency_key_of_visitor",
             ),
-            models.CheckConstraint(
-                condition=Q(owner__isnull=False, visitor__isnull=True) | Q(owner__isnull=True, visitor__isnull=False),
-                name="upload_has_one_sender",
-            ),
+            models.CheckConstraint(condition=_ONE_SENDER, name="upload_has_one_sender"),
             models.CheckConstraint(condition=Q(sha256__regex=r"^[0-9a-f]{64}$"), name="upload_sha256_is_hex"),
             models.CheckConstraint(condition=Q(size__gt=0, width__gt=0, height__gt=0), name="upload_is_not_empty"),
             models.CheckConstraint(
@@ -132,7 +126,7 @@ class OperatingPoint:
 
 
 class Prediction(models.Model):
-    """What one version of the network said of one upload. Never changed afterwards.
+    """What one version of the network said of one upload. Never changed afterwards, but for whose it is.
 
     A picture that the gate refused has a row too, `rejected`, without an answer. Whoever
     asks for the analysis all the same gets a further row, `forced`, of the same upload.
@@ -149,6 +143,9 @@ class Prediction(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     upload = models.ForeignKey(Upload, models.CASCADE, related_name="predictions", verbose_name=_("upload"))
+    # The upload's, which protects the account, and changed with it: no index of two tables finds somebody's newest.
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.DO_NOTHING, null=True, db_index=False, related_name="+")
+    visitor = models.UUIDField(null=True)
     status = models.CharField(_("status"), max_length=16, choices=Status, default=Status.OK)
     label = models.CharField(_("answer"), max_length=16, choices=Label, blank=True)
     probability = models.FloatField(_("probability"), null=True, help_text=_("Of pneumonia, 0 to 1."))
@@ -187,12 +184,18 @@ class Prediction(models.Model):
         ordering = ["-created", "-id"]
         indexes = [
             models.Index(fields=["-created", "-id"], name="prediction_newest"),
+            models.Index(fields=["-created", "-id"], condition=Q(uncertain=True), name="prediction_uncertain"),
+            # Somebody's own, also by answer or version. In part, so that SQLite prefers them.
+            models.Index(fields=["owner", "-created", "-id"], condition=_OF_OWNER, name="prediction_of_owner"),
+            models.Index(fields=["visitor", "-created", "-id"], condition=_OF_VISITOR, name="prediction_of_visitor"),
+            models.Index(fields=["owner", "probability", "id"], condition=_OF_OWNER, name="prediction_owner_probable"),
+            models.Index(
+                fields=["visitor", "probability", "id"], condition=_OF_VISITOR, name="prediction_visitor_probable"
+            ),
             models.Index(fields=["label", "-created", "-id"], name="prediction_newest_by_label"),
             # The worklist by model version, and which versions there are to choose from; and by probability.
             models.Index(fields=["model_version", "-created", "-id"], name="prediction_newest_by_model"),
             models.Index(fields=["probability", "id"], name="prediction_by_probability"),
-            # What is to be read first.
-            models.Index(fields=["-created", "-id"], condition=Q(uncertain=True), name="prediction_uncertain"),
             # All that the dashboard counts, so that it reads this index alone.
             models.Index(
                 fields=["created", "status", "label", "uncertain", "model_version", "probability"],
@@ -200,6 +203,7 @@ class Prediction(models.Model):
             ),
         ]
         constraints = [
+            models.CheckConstraint(condition=_ONE_SENDER, name="prediction_has_one_sender"),
             models.CheckConstraint(condition=Q(probability__range=(0, 1)), name="prediction_probability_in_0_1"),
             models.CheckConstraint(condition=Q(threshold__gt=0, threshold__lt=1), name="prediction_threshold_in_0_1"),
             models.CheckConstraint(
@@ -355,7 +359,6 @@ class Review(AppendOnly):
         verbose_name_plural = _("reviews")
         ordering = ["-id"]
         indexes = [
-            # The latest reading of a prediction, and the latest of one reviewer.
             models.Index(fields=["prediction", "-id"], name="review_latest"),
             models.Index(fields=["reviewer", "prediction", "-id"], name="review_latest_of_reviewer"),
         ]

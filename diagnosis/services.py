@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 from django.db import IntegrityError, OperationalError, transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 from django.db.models.fields.files import FieldFile
 
 from diagnosis import access, audit, faults, metrics
@@ -179,8 +179,11 @@ def analyse_all_the_same(rejected: Prediction, *, by: access.Person) -> Predicti
     prediction = _prediction(upload, finding, force=True)
 
     def check() -> None:
-        if not Upload.objects.select_for_update().filter(pk=upload.pk):
+        sent = Upload.objects.select_for_update().filter(pk=upload.pk).first()
+        if not sent:
             raise FileNotFoundError(f"{upload.pk} was deleted meanwhile.")
+        prediction.owner_id, prediction.visitor = sent.owner_id, sent.visitor  # another's, if they logged in meanwhile
+        prediction.save(update_fields=["owner", "visitor"])
         if earlier := answers.exclude(pk=prediction.pk).first():
             raise _AnsweredMeanwhile(earlier)
 
@@ -199,6 +202,8 @@ def _prediction(upload: Upload, finding: serving.Finding, *, force: bool) -> Pre
     answered = status != Prediction.Status.REJECTED
     return Prediction(
         upload=upload,
+        owner_id=upload.owner_id,
+        visitor=upload.visitor,
         status=status,
         label=finding.label if answered else "",
         probability=finding.probability if answered else None,
@@ -255,14 +260,6 @@ def _store(
         metrics.prediction_stored(prediction.label, prediction.status, prediction.model_version)
 
 
-def earlier_results(prediction: Prediction) -> QuerySet[Prediction]:
-    """What the same sender was told of the very same picture before, newest first."""
-    upload = prediction.upload
-    sender = access.Person(user=upload.owner, visitor=upload.visitor)
-    told = access.own(sender).exclude(status=Prediction.Status.REJECTED)
-    return told.filter(upload__sha256=upload.sha256, created__lt=prediction.created)
-
-
 def adopt(visitor: access.Person, user: User) -> int:
     """Give `user` what they sent from the same browser before they logged in; returns how many uploads."""
     uploads = access.own_uploads(visitor)
@@ -270,7 +267,10 @@ def adopt(visitor: access.Person, user: User) -> int:
         return 0
     with transaction.atomic():
         # A key may be in use on both sides; it has done its work.
-        return uploads.update(owner=user, visitor=None, idempotency_key="", request_digest="")
+        count = uploads.update(owner=user, visitor=None, idempotency_key="", request_digest="")
+        # Not those of a row that came in between, which a later log-in or request takes along.
+        Prediction.objects.filter(visitor=visitor.visitor, upload__owner=user).update(owner=user, visitor=None)
+    return count
 
 
 BATCH = 500

@@ -32,6 +32,7 @@ def make(alice):
         rejected = status == "rejected"
         prediction = Prediction.objects.create(
             upload=upload,
+            owner=alice,
             status=status,
             label="" if rejected else "Pneumonia" if probability >= 0.5 else "Normal",
             probability=None if rejected else probability,

@@ -8,6 +8,8 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
+from diagnosis import access, services
+from diagnosis.inference import serving
 from diagnosis.models import Prediction, Upload
 
 pytestmark = pytest.mark.django_db
@@ -79,19 +81,50 @@ def test_no_address_serves_files_past_these_views(client, people, xray):
         assert client.get(prefix + prediction.upload.file.name).status_code == 404
 
 
+LISTS = ["/", "/history/", "/history/?sort=oldest", "/history/?label=Normal&review=none", "/history/?model={version}",
+         "/history/?certainty=certain", "/api/predictions/", "/api/predictions/?ordering=created",
+         "/history/?sort=high", "/history/?sort=low", "/api/predictions/?ordering=-probability"]  # fmt: skip
+
+
 @pytest.mark.parametrize("sender", ["owner", "visitor"])
-def test_one_of_many_pictures_is_found_without_listing_all(people, xray, sender):
-    """No timing, but the plan: each look at a row asks whose it is by an index, and none reads all that was sent."""
+def test_lists_of_ones_own_walk_an_index_however_long_they_are(people, xray, sender):
+    """No timing, but the plan: a page reads its own rows in their order, and sorts neither one's own nor others'."""
+    found = analyse(people[sender], xray())
+    for address in LISTS:
+        with CaptureQueriesContext(connection) as asked:
+            assert people[sender].get(address.format(version=found.model_version)).status_code == 200
+        plans = plans_of(asked)
+        by_probability = re.search("high|low|probability", address)
+        index = f"prediction_{sender}_probable" if by_probability else f"prediction_of_{sender}"
+        assert [plan for plan in plans if f"INDEX {index} (" in plan[0]], address
+        assert not [plan for plan in plans if reads_all(plan)], address
+
+
+@pytest.mark.parametrize("sender", ["owner", "visitor"])
+def test_one_of_many_pictures_is_found_without_walking_all(people, xray, sender):
     found = analyse(people[sender], xray())
     with CaptureQueriesContext(connection) as asked:
-        people[sender].get(f"/predictions/{found.pk}/thumbnail.jpg")
-        people[sender].get("/history/?model=" + found.model_version)
-    plans = plans_of(asked, of="diagnosis_prediction")
-    assert len(plans) >= 3
-    assert not [step for steps in plans for step in steps if "LIST SUBQUERY" in step]
-    of_sender = "upload_is_owners" if sender == "owner" else "upload_is_visitors"
-    by_model = next(steps for steps in plans if any("prediction_newest_by_model (" in step for step in steps))
-    assert any(of_sender in step for step in by_model)
+        for address in (*ADDRESSES, "/api/predictions/?sha256={sha256}"):
+            people[sender].get(address.format(pk=found.pk, sha256=found.upload.sha256))
+    steps = [step for plan in plans_of(asked) for step in plan]
+    assert [step for step in steps if f"INDEX upload_of_{sender} (" in step], "the earlier results"
+    assert not [step for step in steps if re.search("INDEX prediction_(of_|owner|visitor)", step)]
+
+
+def test_who_logs_in_adopts_also_what_is_being_analysed(client, no_xray, alice, monkeypatch):
+    rejected = Prediction.objects.get(
+        pk=client.post("/predict", {"file": SimpleUploadedFile("x", no_xray)}).json()["id"]
+    )
+    diagnose = serving.diagnose
+
+    def slowly(*args, **options):
+        services.adopt(access.Person(visitor=rejected.visitor), alice)
+        return diagnose(*args, **options)
+
+    monkeypatch.setattr(serving, "diagnose", slowly)
+    forced = services.analyse_all_the_same(rejected, by=access.Person(visitor=rejected.visitor))
+    assert set(access.own(access.Person(user=alice))) == {rejected, forced}
+    assert not access.own(access.Person(visitor=rejected.visitor)).exists()
 
 
 def plans_of(asked: CaptureQueriesContext, *, of: str = "diagnosis_") -> list[list[str]]:

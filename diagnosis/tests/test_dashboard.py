@@ -28,6 +28,7 @@ def made(
     answered = probability is not None
     prediction = Prediction.objects.create(
         upload=upload,
+        owner=owner,
         status="forced" if forced else "ok" if answered else "rejected",
         label=("Pneumonia" if probability >= 0.3 else "Normal") if answered else "",
         probability=probability,

@@ -43,6 +43,8 @@ def keep(upload: Upload, probabilities, chest_xray_scores, **fields) -> None:
     Prediction.objects.bulk_create(
         Prediction(
             upload=upload,
+            owner=upload.owner,
+            visitor=upload.visitor,
             probability=probability,
             label=fields.get("label", "Pneumonia" if probability is not None and probability >= 0.5 else "Normal"),
             chest_xray_score=score,

@@ -17,7 +17,9 @@ def make(owner, number: int, **fields) -> Prediction:
         format="JPEG", file="x", thumbnail="x",
     )  # fmt: skip
     values = {"label": "Normal", "probability": 0.1, "threshold": 0.3, "operating_point": "balanced", "heatmap": "x"}
-    return Prediction.objects.create(upload=upload, model_version="1", milliseconds=1, **{**values, **fields})
+    return Prediction.objects.create(
+        upload=upload, owner=owner, model_version="1", milliseconds=1, **{**values, **fields}
+    )
 
 
 @pytest.fixture

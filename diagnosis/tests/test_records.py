@@ -1,11 +1,13 @@
 """What is kept: rows and files together or not at all, and nothing untrue."""
 
+import uuid
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.core.management import call_command
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models import ProtectedError, Q
 
@@ -71,6 +73,18 @@ def test_deleting_takes_rows_and_files(xray, alice, settings):
     assert len(stored(settings)) == 3
 
 
+@pytest.mark.django_db(transaction=True)
+def test_predictions_from_before_they_had_a_sender_get_their_uploads(xray, alice):
+    visitor = access.Person(visitor=uuid.uuid4())
+    diagnose(xray(), alice)
+    services.diagnose(file=ContentFile(xray()), name="x", sender=visitor)
+    before = list(Prediction.objects.values())
+    call_command("migrate", "diagnosis", "0011", verbosity=0)
+    call_command("migrate", "diagnosis", verbosity=0)
+    assert list(Prediction.objects.values()) == before
+    assert {(row["owner_id"], row["visitor"]) for row in before} == {(alice.pk, None), (None, visitor.visitor)}
+
+
 def test_an_owner_of_records_is_not_deleted_by_accident(xray, alice):
     diagnose(xray(), alice)
     with pytest.raises(ProtectedError):
@@ -91,6 +105,7 @@ def test_an_owner_of_records_is_not_deleted_by_accident(xray, alice):
         {"status": "rejected"},
         {"label": "", "probability": None},
         {"chest_xray_score": 1.5},
+        {"owner": None},
     ],
 )
 def test_the_database_refuses_untrue_predictions(xray, alice, untrue):
