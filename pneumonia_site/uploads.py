@@ -1,16 +1,19 @@
 """How files come in, on pages and in the API alike: under any name, and all or none."""
 
+import re
 from typing import Any
 
 from django.core.files.uploadhandler import FileUploadHandler
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
+from django.utils.http import parse_header_parameters
 
 
 class AnyFileName(FileUploadHandler):
     """Stands before the handlers that keep files, and lets files come under any name.
 
     Django passes over a file whose name is not UTF-8 or is `..`, and then stumbles over its bytes, which costs the
-    other files of the form. Of a form that was cut off it passes over the last file, as if that had not been sent.
+    other files of the form. Of a form that was cut off it passes over the last file, as if that had not been sent, and
+    of a part without a name it takes the content for heads of further parts.
     """
 
     def handle_raw_input(
@@ -33,7 +36,7 @@ class _FormBody:
     """The body of a form, in which what is not UTF-8 in the head of a part is taken for Latin-1.
 
     Some programs write names of files as their system keeps them: curl on Windows does. Reading raises
-    MultiPartParserError at the end of a body that is not the end of its form.
+    MultiPartParserError at the head of a part without a name, and at the end of a body that is not the end of its form.
     """
 
     def __init__(self, body: Any, boundary: bytes):
@@ -50,12 +53,18 @@ class _FormBody:
             ready = len(data) - self._longest if more else len(data)
         done, told, at = [], 0, 0
         while 0 <= (at := data.find(self._begin, at)) < ready:
-            self._is_whole |= data.startswith(b"--", at + len(self._begin))
+            is_last = data.startswith(b"--", at + len(self._begin))
+            self._is_whole |= is_last
             end = data.find(b"\r\n\r\n", at, at + self._longest)
             if end < 0:  # after the last part, or more than Django takes
                 at += 1
                 continue
-            done += [data[told:at], _in_utf8(data[at:end])]
+            head = _in_utf8(data[at:end])
+            if not (is_last or _has_name(head)):
+                raise MultiPartParserError(
+                    'A part of the form has no name that can be read; give it one, as in `form-data; name="file"`.'
+                )
+            done += [data[told:at], head]
             told = at = end
         if not (more or self._is_whole):
             raise MultiPartParserError(
@@ -72,3 +81,16 @@ def _in_utf8(head: bytes) -> bytes:
     except UnicodeDecodeError:
         return head.decode("latin-1").encode()
     return head
+
+
+_NAMED = re.compile(rb"^content-disposition:[^\r\n]*;\s*name[*\d]*\s*=[^\r\n]*", re.IGNORECASE | re.MULTILINE)
+
+
+def _has_name(head: bytes) -> bool:
+    line = _NAMED.search(head)
+    if line and b"*" in line[0]:  # something of it in a charset of its own, perhaps one that there is not
+        try:
+            parse_header_parameters(line[0].decode())
+        except ValueError:
+            return False
+    return bool(line)

@@ -76,3 +76,28 @@ def test_a_body_in_chunks_is_refused_by_a_page_where_pages_are(client):
         response = client.post(address, headers={"transfer-encoding": "chunked"})
         assert (response.status_code, response["Content-Type"]) == (411, kind)
         assert "Content-Length" in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b'Content-Disposition: form-data; filename="x.jpg"',
+        b"Content-Disposition: form-data; name=\"file\"; filename*=nope''x.jpg",
+        b"Content-Disposition: attachment",
+        b"Content-Type: image/jpeg",
+    ],
+)
+def test_a_part_without_a_name_is_refused_in_words(client, xray, head):
+    body = b"--x\r\n" + head + b"\r\n\r\n" + xray() + b"\r\n" + form((b"x.jpg", xray()))
+    for address in ("/predict", "/api/predictions/"):
+        response = client.post(address, body, content_type="multipart/form-data; boundary=x")
+        assert (response.status_code, response.json()["code"]) == (400, "parse_error")
+        assert 'give it one, as in `form-data; name="file"`.' in response.json()["detail"]
+    assert client.post("/", body, content_type="multipart/form-data; boundary=x").status_code == 400
+    assert not Upload.objects.exists()
+
+
+def test_a_name_may_tell_its_charset(client, xray):
+    body = form((b"", xray())).replace(b'filename=""', b"filename*=utf-8''M%C3%BCller.jpg")
+    response = client.post("/predict", body, content_type="multipart/form-data; boundary=x")
+    assert response.json()["file_name"] == "Müller.jpg"
