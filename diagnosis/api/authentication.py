@@ -16,8 +16,8 @@ class BearerAuthentication(TokenAuthentication):
     """`Authorization: Bearer <token>`, with a token that its user made on the account page or by the API."""
 
     def authenticate(self, request: Request) -> Any:
-        scheme = request.headers.get("Authorization", "Bearer").partition(" ")[0]
-        if scheme.lower() != "bearer":
+        said = request.headers.get("Authorization")
+        if said is not None and [word.lower() for word in said.split()[:-1]] != ["bearer"]:
             # Taken for a visitor, the program would not learn why it finds nothing.
             raise exceptions.AuthenticationFailed("Log in with `Authorization: Bearer` and a token of your account.")
         return super().authenticate(request)
@@ -55,7 +55,9 @@ class SessionAuthentication(authentication.SessionAuthentication):
         try:
             super().enforce_csrf(request)
         except exceptions.PermissionDenied as error:
-            raise exceptions.PermissionDenied(str(error.detail), code="csrf_failed") from None
+            _word, _, reason = str(error.detail).partition(": ")
+            how = "Send the cookie `csrftoken` as the header `X-CSRFToken`, too; programs log in with a token instead."
+            raise exceptions.PermissionDenied(f"{reason} {how}", code="csrf_failed") from None
 
 
 class SessionScheme(schemes.SessionScheme):

@@ -20,10 +20,10 @@ from django.utils.translation import gettext_lazy
 from django.views import defaults
 from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions
-from rest_framework.parsers import MultiPartParser
 from rest_framework.views import set_rollback
 
 from diagnosis import faults, logs, pictures, services
+from diagnosis.api.parsers import MultiPartParser
 from diagnosis.api.schema import CONTENT_TYPE
 from diagnosis.inference import serving
 from diagnosis.models import Prediction

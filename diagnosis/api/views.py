@@ -13,7 +13,6 @@ from drf_spectacular.views import SpectacularAPIView
 from knox.models import get_token_model
 from rest_framework import exceptions, mixins, permissions, status, viewsets
 from rest_framework.decorators import action
-from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
@@ -23,6 +22,7 @@ from diagnosis import access, audit, pictures, reviews, services, statistics
 from diagnosis.api import parameters, problems
 from diagnosis.api.filters import KnownFiltersBackend, Ordering, PredictionFilter, ReviewFilter, Search
 from diagnosis.api.parameters import KnownParameters
+from diagnosis.api.parsers import MultiPartParser
 from diagnosis.api.serializers import (
     ManyAnswers,
     ManyFiles,

@@ -53,7 +53,9 @@ def test_a_session_needs_the_key_of_its_forms(alice, xray):
     client = Client(enforce_csrf_checks=True)
     client.force_login(alice)
     assert_problem(client.post("/predict", {"file": SimpleUploadedFile("x.jpg", xray())}), 403, "csrf_failed")
-    assert_problem(client.post("/api/tokens/", {"name": "x"}, content_type=JSON), 403, "csrf_failed")
+    response = client.post("/api/tokens/", {"name": "x"}, content_type=JSON)
+    assert_problem(response, 403, "csrf_failed")
+    assert "Send the cookie `csrftoken` as the header `X-CSRFToken`" in response.json()["detail"]
 
 
 @pytest.mark.parametrize(
@@ -75,6 +77,33 @@ def test_a_session_needs_the_key_of_its_forms(alice, xray):
 def test_json_that_is_none_or_another(client, bob, address, body, code):
     client.force_login(bob)
     assert_problem(client.post(address, body, content_type=JSON), 400, code)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"null", "Send one JSON object, with the fields in braces."),
+        (b"[]", "Send one JSON object, with the fields in braces."),
+        (b'{"days": ' + b"9" * 5000 + b"}", "A number of the JSON has more than 100 digits."),
+    ],
+)
+def test_what_json_is_wanted_is_said_in_words_of_our_own(client, bob, body, said):
+    client.force_login(bob)
+    assert client.post("/api/tokens/", body, content_type=JSON).json()["detail"].endswith(said)
+
+
+@pytest.mark.parametrize("said", ["", "Bearer", "Bearer a b", "Bearer a b c", "Basic x", "Token x"])
+def test_how_to_log_in_is_said_where_no_token_came(said):
+    response = Client(headers={"authorization": said}).get("/api/predictions/")
+    assert_problem(response, 401, "authentication_failed")
+    assert response.json()["detail"] == "Log in with `Authorization: Bearer` and a token of your account."
+
+
+@pytest.mark.parametrize("said", ["", "; boundary=", "; boundary=\xff"])
+def test_that_a_form_tells_no_boundary_is_said(client, said):
+    response = client.generic("POST", "/predict", b"x", content_type=f"multipart/form-data{said}")
+    assert_problem(response, 400, "parse_error")
+    assert "`Content-Type` names no `boundary`" in response.json()["detail"]
 
 
 @pytest.mark.parametrize(
