@@ -5,6 +5,7 @@ number, over plain HTTP. Nothing here is throttled or writes, but for one word i
 path, an address or a secret.
 """
 
+import functools
 import logging
 import os
 import shutil
@@ -16,7 +17,6 @@ from django.core.cache import cache
 from django.db import Error
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
-from django.views.decorators.http import require_safe
 
 from diagnosis import metrics
 from diagnosis.inference import serving
@@ -28,13 +28,26 @@ _OK = "ok"
 _HEADERS = {"Cache-Control": "no-store"}
 
 
-@require_safe
+def _asked_alone(view: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """`view` for GET and HEAD, and a sentence for whoever sends something."""
+
+    @functools.wraps(view)
+    def answer(request: HttpRequest) -> HttpResponse:
+        if request.method in ("GET", "HEAD"):
+            return view(request)
+        headers = {**_HEADERS, "Allow": "GET, HEAD"}
+        return HttpResponse("Ask this with GET.\n", status=405, content_type="text/plain", headers=headers)
+
+    return answer
+
+
+@_asked_alone
 def healthz(request: HttpRequest) -> HttpResponse:
     """200 as long as the process answers at all."""
     return HttpResponse("ok\n", content_type="text/plain", headers=_HEADERS)
 
 
-@require_safe
+@_asked_alone
 def readyz(request: HttpRequest) -> HttpResponse:
     """200 if this process can analyse a picture and keep it; 503 and what is wrong otherwise."""
     found = {"database": _database(), "storage": _storage(), "cache": _cache(), "model": _model()}
@@ -42,7 +55,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"ready": ready, **found}, status=200 if ready else 503, headers=_HEADERS)
 
 
-@require_safe
+@_asked_alone
 def metrics_page(request: HttpRequest) -> HttpResponse:
     """Figures for Prometheus, to whoever has METRICS_TOKEN; without that setting there is no such address."""
     if not settings.METRICS_TOKEN:

@@ -37,7 +37,8 @@ def test_the_process_is_up_without_a_database(client):
     response = client.get("/healthz")  # this test may not use one
     assert (response.status_code, response.content) == (200, b"ok\n")
     assert client.head("/healthz").status_code == 200
-    assert client.post("/healthz").status_code == 405
+    refused = client.post("/healthz")
+    assert (refused.status_code, refused["Allow"], refused.content) == (405, "GET, HEAD", b"Ask this with GET.\n")
 
 
 @pytest.mark.django_db
