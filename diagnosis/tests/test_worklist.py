@@ -296,6 +296,8 @@ def test_two_to_four_are_compared_in_the_order_of_the_address(of_alice, some):
     page = of_alice.get(f"{HISTORY}compare/?{picks(first, rejected, second)}")
     assert [prediction.pk for prediction in page.context["predictions"]] == [first.pk, rejected.pk, second.pk]
     assert page.content.decode().count("heatmap.png") == 2
+    twice = f"{picks(first, second)}&pick={str(first.pk).upper()}"
+    assert len(of_alice.get(f"{HISTORY}compare/?{twice}").context["predictions"]) == 2
     events = AuditEvent.objects.filter(actor="alice", action="viewed", detail="result, compared")
     assert {event.prediction for event in events} == {first.pk, rejected.pk, second.pk}
     assert of_alice.get(f"{HISTORY}compare/?{picks(*some.values())}").status_code == 302

@@ -240,13 +240,10 @@ def way(request: HttpRequest, prediction: Prediction) -> dict[str, str]:
 def _selected(request: HttpRequest) -> list[uuid.UUID]:
     """The keys of the rows that are ticked, each once; what is no key at all is nobody's prediction."""
     asked = request.POST if request.method == "POST" else request.GET
-    keys = []
-    for text in dict.fromkeys(asked.getlist("pick")):
-        try:
-            keys.append(uuid.UUID(text))
-        except ValueError:
-            raise Http404 from None
-    return keys
+    try:
+        return list(dict.fromkeys(map(uuid.UUID, asked.getlist("pick"))))
+    except ValueError:
+        raise Http404 from None
 
 
 def _select_other(request: HttpRequest, sentence: str, picks: Sequence[Any] = ()) -> HttpResponse:
