@@ -1,5 +1,6 @@
 """Predictions as the rows of a file: CSV, XLSX or JSON. Who may have which is asked before."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,9 @@ from import_export.widgets import BooleanWidget, NumberWidget, Widget
 from diagnosis import access, audit
 from diagnosis.models import Prediction, Review
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# At the beginning of a cell, or where a program that takes semicolons or tabs for the borders of cells makes one begin.
+# The last four are = + - @ as wide as Chinese characters, which some programs take for the narrow ones.
+_FORMULA = re.compile(r'(?:^|[;\t]"?)(?=[=+\-@\t\r\uff1d\uff0b\uff0d\uff20])')
 
 
 def rows(predictions: QuerySet[Any]) -> QuerySet[Any]:
@@ -48,9 +51,7 @@ class _WithoutFormulas:
     def export_data(self, dataset: Any, **options: Any) -> Any:
         for _ in range(len(dataset)):
             row = dataset.lpop()
-            dataset.append(
-                [f"'{cell}" if isinstance(cell, str) and cell.startswith(_FORMULA) else cell for cell in row]
-            )
+            dataset.append([_FORMULA.sub(r"\g<0>'", cell) if isinstance(cell, str) else cell for cell in row])
         return super().export_data(dataset, **options)  # type: ignore[misc]
 
 

@@ -282,6 +282,22 @@ def test_selected_rows_alone_are_exported_as_text_and_the_log_tells(of_alice, so
     assert list(told) == ["2 predictions as csv; rows=selected", "1 predictions as csv; name=…&label=Normal"]
 
 
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("\uff1d1.jpg", "'\uff1d1.jpg"),
+        ("\uff20x", "'\uff20x"),
+        ("a;=1+1", "a;'=1+1"),
+        ('a;"-1', "a;\"'-1"),
+        ("a; b-1", "a; b-1"),
+    ],
+)
+def test_no_file_name_becomes_a_formula_in_any_spreadsheet(of_alice, some, name, written):
+    Upload.objects.filter(pk=some["ill.jpg"].upload_id).update(original_name=name)
+    content = of_alice.get(f"{HISTORY}export.csv?rows=selected&{picks(some['ill.jpg'])}").content.decode()
+    assert [row["file_name"] for row in csv.DictReader(content.splitlines())] == [written]
+
+
 @pytest.mark.parametrize("query", ["compare/?", "export.csv?rows=selected&", "delete/?"])
 def test_nothing_selected_leads_back_under_the_same_filter(of_alice, some, query):
     page = of_alice.get(f"{HISTORY}{query}back=label%3DNormal%26sort%3Dname", follow=True)
