@@ -281,10 +281,8 @@ def _tiff_strips(data: bytes) -> int:
 
 
 _STRIP_OFFSETS, _TILE_OFFSETS = 273, 324
-_RUN_LENGTHS = (b"\1\0\0\0", b"\2\0\0\0")
-"""How the header of a BMP tells of runs of bytes or half bytes."""
-_BMP_WITHOUT_COMPRESSION = 12
-"""Length of the oldest header, which tells of none."""
+_RUN_LENGTHS = (b"\1\0\0\0", b"\2\0\0\0")  # how the header of a BMP tells of runs
+_BMP_WITHOUT_COMPRESSION = 12  # length of the oldest header, which tells of none
 
 _TURN = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
