@@ -25,9 +25,9 @@ UNANSWERABLE = [
         f"{address}?{query}"
         for address in (PREDICTIONS, REVIEWS, EVENTS)
         for query in (
-            "created__year=9999",
+            "created__year=0",
             f"created__year={HUGE}",
-            f"created__year=2026&created__month={HUGE}",
+            "created__date=x",
             "created__gte=9999-12-31 23:59:59-14:00",
             "created__lt=0001-01-01 00:00:00%2B14:00",
         )
@@ -53,7 +53,7 @@ def test_an_address_that_cannot_be_answered_leads_to_the_whole_list(administrato
 @pytest.mark.parametrize(
     ("method", "query"),
     [
-        *(("get", query) for query in ("foo=1", "created__year=9999", "q=" + "a " * 21)),
+        *(("get", query) for query in ("foo=1", "created__date=x", "q=" + "a " * 21)),
         *(("post", query) for query in ("quality__contains=x", "created__gte=9999-12-31 23:59:59-14:00")),
     ],
 )
