@@ -67,7 +67,7 @@ class PredictionAdmin(ExportMixin, ListAdmin):
     fieldsets = [
         (None, {"fields": ["pictures", "answer", "percent", "in_words", "status", "picture_hints", "readings"]}),
         (_("Model"), {"fields": ["model_version", "decided_at", "least", "score", "duration"]}),
-        (_("Upload"), {"fields": ["file_name", "owner", "pixels", "bytes", "sha256", "created", "id"]}),
+        (_("Upload"), {"fields": ["file_name", "owner", "pixels", "size", "sha256", "created", "id"]}),
     ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Prediction | None = None) -> list[str]:
@@ -283,15 +283,15 @@ class PredictionAdmin(ExportMixin, ListAdmin):
 
     @admin.display(description=_("duration"))
     def duration(self, prediction: Prediction) -> str:
-        return f"{prediction.milliseconds:.0f} ms"
+        return figures.milliseconds(prediction.milliseconds)
 
     @admin.display(description=_("pixels"))
     def pixels(self, prediction: Prediction) -> SafeString:
         return format_html('<bdi dir="ltr">{} x {}</bdi>', prediction.upload.width, prediction.upload.height)
 
-    @admin.display(description=_("bytes"))
-    def bytes(self, prediction: Prediction) -> int:
-        return prediction.upload.size
+    @admin.display(description=_("size"))
+    def size(self, prediction: Prediction) -> str:
+        return figures.file_size(prediction.upload.size)
 
     @admin.display(description="SHA-256")
     def sha256(self, prediction: Prediction) -> str:

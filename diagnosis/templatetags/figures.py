@@ -97,6 +97,21 @@ def _between(value: str, low: str, high: str) -> str:
     return _("%(value)s (%(low)s to %(high)s)") % {"value": value, "low": low, "high": high}
 
 
+@register.filter
+def file_size(size: int) -> str:
+    """So many bytes, as static/js/words.js writes them too: `443 kB`, `1.4 MB`."""
+    value, unit = (size / 1e6, _("MB")) if size >= 1e6 else (size / 1e3, _("kB"))
+    value = round(max(value, 0.1), 1) if 0 < value < 10 else round(value)
+    return f"{formats.number_format(value, 0 if value == int(value) else 1)}\N{NO-BREAK SPACE}{unit}"
+
+
+@register.filter
+def milliseconds(value: float) -> str:
+    """A duration: `7 ms`."""
+    unit = _("ms")
+    return f"{value:.0f}\N{NO-BREAK SPACE}{unit}"
+
+
 def duration(seconds: int) -> str:
     """How long to wait: in whole seconds, from two minutes on in minutes, rounded up."""
     if seconds < 120:

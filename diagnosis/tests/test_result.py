@@ -11,6 +11,7 @@ from PIL import Image
 from diagnosis import access, report, reviews, services
 from diagnosis.inference import serving
 from diagnosis.models import Hint, Prediction
+from diagnosis.templatetags import figures
 from diagnosis.tests.test_pages import text
 from ml_model import phantom, quality
 
@@ -215,3 +216,21 @@ def test_an_earlier_sending_is_told_as_the_senders_to_others(client, sent, bob):
 
 def test_every_measure_has_a_sentence():
     assert Hint.values == ["inverted", *quality.CODES]
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [(0, "0 kB"), (20, "0.1 kB"), (8_200, "8.2 kB"), (9_999, "10 kB"), (453_600, "454 kB"), (1_400_000, "1.4 MB")],
+)
+def test_a_size_is_told_in_thousands_of_bytes(size, told):
+    assert figures.file_size(size) == told.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def test_a_result_tells_the_size_of_its_file_in_the_readers_language(client, sent):
+    prediction = sent()
+    size = f"{prediction.upload.size / 1000:.0f}"
+    address = prediction.get_absolute_url()
+    assert f"640 \N{MULTIPLICATION SIGN} 560 pixels, {size} kB" in text(client.get(address))
+    arabic = text(client.get(address, headers={"Accept-Language": "ar"}))
+    assert f"بكسل، {size} كيلوبايت" in arabic
+    assert "ملي ثانية" in arabic

@@ -367,8 +367,9 @@ def test_a_dropped_folder_is_read_to_the_last_entry(upload_page: Page):
 
 
 def test_what_the_server_will_refuse_is_said_before_sending(upload_page: Page, settings):
-    choose(upload_page, [{"name": "scan.pdf", "mimeType": "application/pdf", "buffer": b"%PDF"}])
+    choose(upload_page, [{"name": "scan.pdf", "mimeType": "application/pdf", "buffer": b"%PDF" * 113_400}])
     expect(row(upload_page, "scan.pdf")).to_contain_text("may be refused")
+    expect(row(upload_page, "scan.pdf")).to_contain_text("454 kB"), "as figures.file_size has it"
     row(upload_page, "scan.pdf").get_by_role("button", name="Remove: scan.pdf").click()
     expect(upload_page.locator("#picked")).to_be_hidden()
     expect(upload_page.locator("#id_file")).to_be_focused()

@@ -17,8 +17,9 @@ export const fill = (sentence, values) =>
   );
 
 export function readableSize(bytes) {
-  const [value, unit] = bytes >= 1e6 ? [bytes / 1e6, "megabyte"] : [Math.max(bytes / 1e3, 1), "kilobyte"];
-  return new Intl.NumberFormat(language, { style: "unit", unit, maximumFractionDigits: value < 10 ? 1 : 0 }).format(value);
+  const [value, unit] = bytes >= 1e6 ? [bytes / 1e6, gettext("MB")] : [bytes && Math.max(bytes / 1e3, 0.1), gettext("kB")];
+  const figure = new Intl.NumberFormat(language, { maximumFractionDigits: value < 10 ? 1 : 0, useGrouping: false });
+  return `${figure.format(value)}\u00a0${unit}`;
 }
 
 /* How long to wait: in whole seconds, from two minutes on in minutes, rounded up. */
