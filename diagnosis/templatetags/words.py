@@ -6,12 +6,16 @@ from django import template
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_noop as _
 
+from diagnosis.models import OPERATING_POINTS
+
 register = template.Library()
 
 
 @register.filter
 def named(name: str) -> str:
-    """`name` as people read it; as it is, with spaces, where it is not one of those below."""
+    """`name` as people read it; as it is, with spaces, where it is no operating point and none of those below."""
+    if name in OPERATING_POINTS:
+        return str(OPERATING_POINTS[name])
     words = str(name).replace("_", " ")
     return gettext(words) if words else ""
 
@@ -39,8 +43,7 @@ def logged(detail: str) -> str:
     return ", ".join(gettext(part) if part else "" for part in detail.split(", "))
 
 
-# Here only so that translators find them. Operating points, roles and sets of pictures:
-_("balanced"), _("screening")
+# Here only so that translators find them. Roles and sets of pictures:
 _("uploader"), _("reviewer"), _("administrator")
 _("test"), _("validation"), _("other chest X-rays")
 # what was looked at, as the log tells,

@@ -51,7 +51,7 @@ def test_the_page_tells_all_of_the_result(client, sent, bob):
         figures.interval(measured["specificity"]),
         "chest.jpg",
         prediction.model_version,
-        prediction.operating_point,
+        prediction.decided_at.title,
         str(prediction.pk),
         "Normal (",
         "rotated &amp; &lt;b&gt;bold",
