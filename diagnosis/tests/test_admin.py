@@ -201,3 +201,7 @@ def test_others_do_not_get_in(client, alice, predictions):
     assert client.get(LIST).status_code == 302
     client.force_login(alice)
     assert client.get(LIST).status_code == 302
+
+
+def test_who_forgot_a_password_is_helped_at_the_admins_door_too(client):
+    assert 'href="/accounts/password/reset/">Forgot your password?' in client.get("/admin/login/").content.decode()
