@@ -58,6 +58,19 @@ def test_signing_up_works_where_the_role_was_renamed(client, settings):
     assert get_user_model().objects.get(username="dora").has_perm("diagnosis.add_upload")
 
 
+def test_after_a_mistake_the_focus_is_where_it_was_made(client, alice, settings):
+    def focused(response) -> list[str]:
+        fields = re.findall(r"<input[^>]+>", response.content.decode())
+        return [re.search(r'name="(\w+)"', field)[1] for field in fields if " autofocus" in field]
+
+    settings.SIGN_UP = True
+    assert focused(client.get("/accounts/sign-up/")) == ["username"]
+    assert focused(client.post("/accounts/sign-up/", {**SIGN_UP, "password2": "another"})) == ["password2"]
+    assert focused(client.post("/accounts/sign-up/", {**SIGN_UP, "username": "alice"})) == ["username"]
+    assert focused(client.get("/accounts/login/")) == []
+    assert focused(log_in(client, "alice", "wrong")) == ["password"]
+
+
 def test_signing_up_can_be_switched_off(client, settings):
     settings.SIGN_UP = False
     assert client.get("/accounts/sign-up/").status_code == 404
