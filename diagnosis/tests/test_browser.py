@@ -62,7 +62,7 @@ def test_a_chosen_picture_is_previewed_analysed_and_remembered(quiet_page: Page,
     expect(page.get_by_text("clear.jpg").first).to_be_visible()
 
 
-def test_pictures_dropped_on_the_page_are_analysed(quiet_page: Page, live_server, files):
+def test_pictures_dropped_or_pasted_on_the_page_are_analysed(quiet_page: Page, live_server, files):
     page = quiet_page
     page.goto(live_server.url)
     transfer = page.evaluate_handle(
@@ -77,6 +77,16 @@ def test_pictures_dropped_on_the_page_are_analysed(quiet_page: Page, live_server
     page.dispatch_event("body", "dragover", {"dataTransfer": transfer})
     page.dispatch_event("body", "drop", {"dataTransfer": transfer})
     expect(page.get_by_text("opaque.png").first).to_be_visible()
+    page.evaluate(
+        """async bytes => {
+            const clipboardData = new DataTransfer();
+            clipboardData.items.add(new File([new Uint8Array(bytes)], "image.png", {type: "image/png"}));
+            document.body.dispatchEvent(new ClipboardEvent("paste", {clipboardData, bubbles: true}));
+        }""",
+        list(files[1].read_bytes()),
+    )
+    expect(page.locator("#upload-status")).to_have_text("3 files chosen.")
+    page.get_by_role("button", name="Remove: image.png").click()
     page.get_by_role("button", name="Analyse").click()
     # The answers come into the rows; the history shows them as well.
     expect(page.get_by_role("link", name="Open the result")).to_have_count(2)

@@ -1,4 +1,4 @@
-/* Dropping files anywhere on the page. */
+/* Dropping files anywhere on the page, and pasting them. */
 
 import { droppedFiles } from "./files.js";
 
@@ -27,5 +27,8 @@ export function takeDrops(dropped) {
     depth = 0;
     dragging(0);
     dropped(await droppedFiles(event.dataTransfer));
+  });
+  document.addEventListener("paste", async ({ clipboardData }) => {
+    if (clipboardData.files.length) dropped(await droppedFiles(clipboardData));
   });
 }
