@@ -140,6 +140,10 @@ def read(data: bytes, *, limits: Limits = Limits(), at_least: int | None = None)
     except PictureError:
         raise
     except UnidentifiedImageError:
+        if data[128:132] == b"DICM":
+            raise UnsupportedFormat(
+                gettext_noop("This is a DICOM file. Export the X-ray from your viewer as PNG or JPEG and send that.")
+            ) from None
         raise UnsupportedFormat(
             gettext_noop("This is not a picture that can be read. Send the X-ray as JPEG, PNG, TIFF, BMP or WebP.")
         ) from None

@@ -88,6 +88,12 @@ def test_problems_follow_accept_language_and_codes_do_not(client):
     assert answer["detail"].startswith("Ce n\N{RIGHT SINGLE QUOTATION MARK}est pas une image lisible.")
     sent = {"file": ContentFile(b"Dear doctor", name="letter.jpg")}
     assert client.post("/predict", sent).json()["detail"].startswith("This is not a picture")
+    dicom = {"file": ContentFile(bytes(128) + b"DICM" + bytes(99), name="chest.dcm")}
+    answer = client.post("/predict", dicom, headers={"Accept-Language": "fr"}).json()
+    assert (answer["code"], answer["detail"][:31]) == (
+        "unsupported_format",
+        "C\N{RIGHT SINGLE QUOTATION MARK}est un fichier DICOM. Exporte",
+    )
 
 
 def test_limits_are_told_with_figures_in_the_same_language(client, settings, xray):

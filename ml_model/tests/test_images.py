@@ -175,6 +175,11 @@ def test_byte_limit_names_both_numbers():
         images.read(b"x" * 2_000_000, limits=images.Limits(megabytes=1))
 
 
+def test_a_dicom_file_is_called_so():
+    with pytest.raises(images.UnsupportedFormat, match="DICOM"):
+        images.read(bytes(128) + b"DICM" + bytes(1000))
+
+
 def test_several_pictures_in_one_file_are_refused(drawn):
     data = encoded(drawn, "TIFF", save_all=True, append_images=[drawn])
     with pytest.raises(images.Unreadable, match="several"):
