@@ -293,10 +293,10 @@ def test_names_of_thresholds_are_read_from_right_to_left_in_arabic(browser: Brow
 
 
 @pytest.mark.django_db(transaction=True)
-def test_paper_is_light_and_bears_nothing_to_press(page: Page, live_server, alice, xray):
+def test_paper_is_light_and_bears_nothing_to_press(page: Page, live_server, alice, bob, xray):
     sender = access.Person(user=alice)
     prediction = services.diagnose(file=ContentFile(xray()), name="chest.jpg", sender=sender)
-    log_in(page, live_server, alice)
+    log_in(page, live_server, bob)
     page.emulate_media(media="print")
     darkest = "element => Math.max(...getComputedStyle(element)[%r].match(/[0-9]+/g).slice(0, 3))"
     for address, names in ((prediction.get_absolute_url(), ".scale__name"), ("/dashboard/", ".chart__name")):
@@ -309,6 +309,7 @@ def test_paper_is_light_and_bears_nothing_to_press(page: Page, live_server, alic
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         for role in ("navigation", "button", "checkbox", "combobox", "slider", "searchbox"):
             expect(page.get_by_role(role)).to_have_count(0)
+        expect(page.get_by_role("link", name="Open in the admin")).to_have_count(0)
 
 
 @pytest.mark.django_db(transaction=True)
