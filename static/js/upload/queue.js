@@ -78,7 +78,6 @@ export class Queue {
 
   #settle(item, outcome) {
     if (outcome.kind === "throttled") {
-      item.pause = outcome.seconds;
       this.#set(item, "paused");
       this.#waiting.unshift(item);
       this.#pause(outcome.seconds);

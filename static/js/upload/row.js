@@ -3,7 +3,7 @@
 import { extension } from "./files.js";
 import { mayTryAgain } from "./queue.js";
 import { drawThumbnail } from "./thumbnail.js";
-import { duration, fill, gettext, percent, readableSize } from "../words.js";
+import { fill, gettext, percent, readableSize } from "../words.js";
 
 const template = document.getElementById("picked-file");
 const answers = document.getElementById("answers").content;
@@ -87,7 +87,7 @@ function said(item) {
   if (state === "done") return answer(outcome.answer);
   if (state === "rejected") return [answers.querySelector("[data-answer=rejected]").cloneNode(true), REJECTED];
   if (state === "failed") return [answers.querySelector("[data-answer=failed]").cloneNode(true), ...reason(outcome)];
-  if (state === "paused") return [fill(gettext("Waits for {time}, as the server asks"), { time: duration(item.pause) })];
+  if (state === "paused") return [gettext("Waits, as the server asks")];
   return [STATES[state] ?? ""];
 }
 

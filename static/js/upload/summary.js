@@ -13,17 +13,19 @@ export function makeSummary(section, live) {
   let timer = null;
   let pending = "";
   let lastSaid = 0;
+  let counting = null;
 
   function say(sentence, now = false) {
     pending = sentence;
-    if (now) clearTimeout(timer);
-    else if (timer !== null) return;
-    const wait = now ? 0 : Math.max(0, lastSaid + QUIET - Date.now());
-    timer = setTimeout(() => {
-      timer = null;
-      lastSaid = Date.now();
-      live.textContent = pending;
-    }, wait);
+    if (now) sayPending();
+    else timer ??= setTimeout(sayPending, Math.max(0, lastSaid + QUIET - Date.now()));
+  }
+
+  function sayPending() {
+    clearTimeout(timer);
+    timer = null;
+    lastSaid = Date.now();
+    live.textContent = pending;
   }
 
   /* Returns the sentence to say. */
@@ -59,10 +61,20 @@ export function makeSummary(section, live) {
     return active ? sentence : `${gettext("All done.")} ${sentence}`;
   }
 
+  /* Counts down for the eye alone. */
   function drawPause(seconds) {
+    clearInterval(counting);
     pause.hidden = seconds === 0;
+    if (!seconds) return;
     const said = gettext("The server asks for a pause of {time}. It goes on by itself after that.");
-    pause.textContent = seconds ? fill(said, { time: duration(seconds) }) : "";
+    const end = Date.now() + 1000 * seconds;
+    const count = () => {
+      const left = Math.max(1, Math.ceil((end - Date.now()) / 1000));
+      pause.textContent = fill(said, { time: duration(left) });
+    };
+    count();
+    counting = setInterval(count, 1000);
+    say(pause.textContent, true);
   }
 
   return { draw, drawPause, say };
