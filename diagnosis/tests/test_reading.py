@@ -82,6 +82,8 @@ def test_no_button_moves_from_one_reading_to_the_next(queue: Page, width):
     queue.get_by_role("button", name="Unreadable").click()
     expect(queue.get_by_text("Recorded: Unreadable.")).to_be_visible()
     assert places() == before
+    queue.set_viewport_size({"width": 320, "height": 256})  # 1280 by 1024 at 400 %
+    expect(queue.locator(".review__readings")).to_have_css("position", "static")
 
 
 def test_a_missing_heatmap_is_told_as_an_error_and_no_key_touches_the_note(queue: Page):
