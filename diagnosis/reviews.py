@@ -102,6 +102,12 @@ def in_state(predictions: QuerySet[Prediction], state: str) -> QuerySet[Predicti
     return predictions.filter(~is_read).exclude(status=Prediction.Status.REJECTED)
 
 
+def of_another_sending(prediction: Prediction, reviewer: access.Person) -> Review | None:
+    """The latest reading by `reviewer` of the very same file, sent another time."""
+    others = Prediction.objects.filter(upload__sha256=prediction.upload.sha256).exclude(pk=prediction.pk)
+    return Review.objects.filter(reviewer=reviewer.user, prediction__in=others).first()
+
+
 MOST_COUNTED = 1000
 """Of what waits: a count goes no further, since to count is to walk."""
 MOST_COMPARED = 1000

@@ -139,6 +139,7 @@ def read(request: HttpRequest, context: dict[str, Any], pk: uuid.UUID) -> HttpRe
         "shown": shown,
         "blind": not shown,
         "own": own,
+        "own_of_another": None if own else reviews.of_another_sending(prediction, person),
         "others": prediction.reviews.exclude(reviewer=person.user).select_related("reviewer") if shown else [],
         "unread": unread,
         "second": second,

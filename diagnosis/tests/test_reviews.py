@@ -112,6 +112,16 @@ def test_a_reading_is_recorded_and_the_next_picture_follows(reviewer, make, bob)
     assert AuditEvent.objects.filter(action="reviewed", actor="bob", prediction=first.pk, detail="Normal").exists()
 
 
+def test_the_reader_is_told_of_an_own_reading_of_the_same_picture_sent_before(reviewer, make, bob, ada):
+    sent, again, other = make("sent", sha256="a" * 64), make("again", sha256="a" * 64), make("other")
+    said = "The very same picture was sent another time as well, and you read that as Normal"
+    reviews.record(sent, by=person(ada), reading="Pneumonia")
+    assert said not in reviewer.get(f"{LIST}{again.pk}/review/").content.decode()
+    reviews.record(sent, by=person(bob), reading="Normal")
+    pages = [reviewer.get(f"{LIST}{one.pk}/review/").content.decode() for one in (sent, again, other)]
+    assert [said in page for page in pages] == [False, True, False]
+
+
 def test_a_second_click_records_no_second_reading(reviewer, make, bob, ada):
     chosen = {"action": "read_as_normal", "_selected_action": [make("a").pk, make("b").pk], "post": "yes"}
     for _click in range(2):
