@@ -135,7 +135,7 @@ def measure(
     tried = {"accuracy": count, "sensitivity": ill, "specificity": well, "auroc": min(ill, well)}
     for (point, name), value in figures(None).items():
         drawn = np.array([draw[point, name] for draw in draws])
-        if point or value in (0, 1):
+        if point or (name in tried and value in (0, 1)):
             variance = float(np.nanvar(drawn))
             low, high = wilson(value, min(tried[name], value * (1 - value) / variance) if variance else tried[name])
         else:

@@ -55,6 +55,13 @@ def test_where_all_are_right_the_interval_is_wilsons_on_the_patients():
     assert metrics.wilson(0.3, 50) == pytest.approx((0.1910, 0.4375), abs=1e-4)
 
 
+def test_answers_that_are_quite_sure_and_all_right_are_measured():
+    labels = np.tile([0, 1], 20)
+    figures = metrics.measure(labels.astype(float), labels, np.arange(40), {"x": 0.5})
+    assert figures["calibration_error"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert figures["auroc"]["low"] == pytest.approx(0.839, abs=1e-3)
+
+
 def test_one_error_less_never_lowers_an_interval():
     labels, patients = np.ones(390, int), np.arange(390) // 2
     labels[-90:] = 0
