@@ -99,6 +99,16 @@ def test_a_missing_heatmap_is_told_as_an_error_and_no_key_touches_the_note(queue
     expect(told).to_have_css("background-color", rgb(error))
 
 
+def test_nobody_reads_a_thumbnail_where_the_xray_does_not_come(queue: Page):
+    expect(queue.get_by_role("button", name="Unreadable")).to_be_enabled()
+    queue.route("**/xray", lambda route: route.fulfill(content_type="image/png", body=b""))
+    queue.reload()
+    expect(queue.get_by_role("alert")).to_contain_text("The X-ray could not be loaded.")
+    expect(queue.locator(".viewer__soon")).to_have_count(0)
+    queue.wait_for_timeout(600)
+    expect(queue.get_by_role("button", name="Unreadable")).to_be_disabled()
+
+
 def test_a_click_meant_for_the_picture_before_reads_nothing(queue: Page):
     unreadable = queue.get_by_role("button", name="Unreadable")
     expect(unreadable).to_be_enabled()

@@ -46,10 +46,14 @@ window.addEventListener("pageshow", () => {
 });
 keepDraft(form, form.querySelector("[role=status]"));
 
-// And one that comes before the next picture is there would record a reading of what nobody has seen.
+// And one that comes before the next picture is there would record a reading of what nobody has seen. It may be there
+// although the viewer is not.
+const xray = document.getElementById("xray");
 for (const button of readings) button.disabled = true;
-import("./viewer/page.js").finally(() =>
-  setTimeout(() => {
-    for (const button of readings) button.disabled = false;
-  }, GLANCE),
+import("./viewer/page.js").catch(() => xray.decode()).then(
+  () =>
+    setTimeout(() => {
+      for (const button of readings) button.disabled = false;
+    }, GLANCE),
+  () => {},
 );

@@ -22,7 +22,11 @@ const oriented = document.getElementById("viewer-oriented");
 const keys = document.getElementById("viewer-keys");
 const buttons = new Map([...viewer.querySelectorAll("[data-command]")].map((button) => [button.dataset.command, button]));
 
-const pick = await pyramid(image);
+const pick = await pyramid(image).catch((error) => {
+  viewer.querySelector(".viewer__soon").remove(); // nobody is to read a thumbnail for the X-ray
+  document.getElementById("xray-missing").hidden = false;
+  throw error;
+});
 const heatmap = await loaded(document.getElementById("heatmap"));
 
 const size = { width: image.naturalWidth, height: image.naturalHeight };
