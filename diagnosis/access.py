@@ -16,8 +16,8 @@ from diagnosis.models import Prediction, Upload
 _SESSION_KEY = "visitor"
 _LAST_SENT = "visitor_last_sent"
 _BEFORE = "visitor_before"
-IN_FLIGHT = datetime.timedelta(minutes=10)
-"""Longer than a picture takes from its arrival to its row."""
+TAKEN_ALONG = datetime.timedelta(minutes=10)
+"""After a log-in: longer than a picture takes from its arrival to its row."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,12 @@ def forget_visitor(request: HttpRequest) -> None:
 
 
 def visitor_before(request: HttpRequest) -> Person:
-    """Who the browser's visitor was before the log-in, where that was within IN_FLIGHT: rows may have come since."""
+    """Who the browser's visitor was before the log-in, where that was within TAKEN_ALONG: rows may have come since."""
     key, until = request.session.get(_BEFORE, (None, 0))
-    return _visitor(key if timezone.now().timestamp() - until < IN_FLIGHT.total_seconds() else None)
+    if key and timezone.now().timestamp() - until >= TAKEN_ALONG.total_seconds():
+        del request.session[_BEFORE]
+        return Person()
+    return _visitor(key)
 
 
 def visible_to(person: Person) -> QuerySet[Prediction]:

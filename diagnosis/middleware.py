@@ -3,12 +3,16 @@
 And what is told when the machine fails.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.contrib.sessions.exceptions import SessionInterrupted
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -135,13 +139,28 @@ def limit_request_size(get_response: Handler) -> Handler:
     return middleware
 
 
+class Sessions(SessionMiddleware):
+    """Gives the answer also where somebody logged in or out from the same browser while it was made, which ends the
+    session that they had: Django would say 400 of a picture that is analysed and kept."""
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        try:
+            return super().process_response(request, response)
+        except SessionInterrupted:
+            return response
+
+
 def take_along_what_was_in_flight(get_response: Handler) -> Handler:
     """Give users what the browser's visitor was still sending while they logged in, whose rows came afterwards."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         visitor = access.visitor_before(request)
         if visitor.visitor and isinstance(request.user, User):
-            accounts.adopt(request, visitor, request.user)
+            with contextlib.suppress(DatabaseError):  # a later request tries again
+                accounts.adopt(request, visitor, request.user)
+        elif not request.session.modified:
+            # This look alone makes no answer depend on who asks: such as are for everybody can be kept by anybody.
+            request.session.accessed = False
         return get_response(request)
 
     return middleware

@@ -100,7 +100,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "diagnosis.middleware.answer_probes",
     "diagnosis.middleware.keep_answers_private",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "diagnosis.middleware.Sessions",
     "django.middleware.locale.LocaleMiddleware",
     "diagnosis.middleware.limit_request_size",  # after the language, which its refusal is written in
     "django.middleware.common.CommonMiddleware",

@@ -169,6 +169,29 @@ def test_a_picture_in_flight_while_its_visitor_logs_in_is_theirs(client, alice, 
     assert Upload.objects.filter(owner=alice).count() == 2
 
 
+def test_who_logs_in_meanwhile_gets_the_answer_all_the_same(client, alice, xray, monkeypatch):
+    """The first sending of a day writes to the session, which the log-in has ended."""
+    send(client, xray())
+    tab, diagnose = Client(), serving.diagnose
+    tab.cookies["sessionid"] = client.cookies["sessionid"].value
+
+    def log_in_meanwhile(*args, **kwargs):
+        log_in(tab, "alice", "secret of alice")
+        return diagnose(*args, **kwargs)
+
+    monkeypatch.setattr(serving, "diagnose", log_in_meanwhile)
+    monkeypatch.setattr(timezone, "localdate", lambda: datetime.date(2099, 1, 1))
+    late = client.post("/predict", {"file": SimpleUploadedFile("late.jpg", xray(seed=1))})
+    assert (late.status_code, late.cookies) == (200, {})
+    assert tab.get(late.json()["url"]).status_code == 200
+
+
+def test_what_is_for_everybody_is_kept_by_anybody(client, alice):
+    client.force_login(alice)
+    for address in ("/words/fr.js", "/model/roc_curve.svg"):
+        assert "Cookie" not in client.get(address)["Vary"]
+
+
 def test_a_visitor_who_comes_again_keeps_the_history_for_another_term(client, xray, monkeypatch):
     send(client, xray())
     client.cookies["sessionid"]["max-age"] = 1
