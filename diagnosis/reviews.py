@@ -37,9 +37,9 @@ def record(prediction: Prediction, *, by: access.Person, reading: str, note: str
     with transaction.atomic():
         Prediction.objects.select_for_update().get(pk=prediction.pk)  # from here on nobody deletes it
         latest = prediction.reviews.filter(created__gt=timezone.now() - SECOND_CLICK).first()
-        if latest and (latest.reviewer, latest.reading, latest.note) == (by.user, reading, note):
-            return latest
         blind = blind and not audit.has_seen_the_answer(by, prediction)
+        if latest and (latest.reviewer, latest.reading, latest.note, latest.blind) == (by.user, reading, note, blind):
+            return latest
         review = Review.objects.create(
             prediction=prediction, reviewer=by.user, reading=Reading(reading), note=note, blind=blind
         )

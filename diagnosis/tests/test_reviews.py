@@ -135,6 +135,13 @@ def test_a_second_click_records_no_second_reading(reviewer, make, bob, ada):
     assert Review.objects.count() == 8, "another reviewer's is another reading"
 
 
+def test_a_reader_who_had_seen_the_answer_corrects_that_at_once(make, bob):
+    prediction = make("a")
+    for blind in (True, False):
+        reviews.record(prediction, by=person(bob), reading="Normal", blind=blind)
+    assert [review.blind for review in prediction.reviews.all()] == [False, True]
+
+
 def test_the_same_is_read_again_later(make, bob, monkeypatch):
     prediction = make("a")
     reviews.record(prediction, by=person(bob), reading="Normal")
