@@ -13,9 +13,6 @@ from django.utils import timezone
 from diagnosis import services
 from diagnosis.models import Prediction, Upload
 
-BATCH = 500
-"""Uploads or folders that are taken in hand at a time, so that memory does not grow with their number."""
-
 
 @dataclass(frozen=True)
 class Purged:
@@ -34,7 +31,7 @@ def purge(older_than: datetime.timedelta, *, dry_run: bool = False) -> Purged:
     old = Upload.objects.filter(created__lt=before).order_by("created")
     uploads = old.count()
     if not dry_run:
-        while batch := list(old[:BATCH]):
+        while batch := list(old[: services.BATCH]):
             services.delete(batch, by="manage.py purge")
     return Purged(uploads, sweep(older_than, dry_run=dry_run))
 
@@ -83,7 +80,7 @@ def _stored_files() -> Iterator[tuple[str, bool]]:
     """The name of each, and whether a row tells of it."""
     for model, fields in ((Upload, ("file", "thumbnail")), (Prediction, ("heatmap",))):
         folders = _folders(f"{model._meta.model_name}s", depth=2)
-        while some := dict(itertools.islice(folders, BATCH)):
+        while some := dict(itertools.islice(folders, services.BATCH)):
             # Files before rows: whoever commits in between has all of them told.
             files = [f"{folder}/{file}" for folder in some.values() for file in _listed(folder)[1]]
             rows = model.objects.filter(pk__in=some).values_list(*fields)

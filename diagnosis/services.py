@@ -274,7 +274,7 @@ def adopt(visitor: access.Person, user: User) -> int:
 
 
 BATCH = 500
-"""Uploads that are deleted in one transaction, which others wait for who write."""
+"""Uploads that are taken in hand at a time: others wait who write, and memory does not grow with their number."""
 
 
 def delete(uploads: Iterable[Upload], *, by: access.Person | str) -> int:

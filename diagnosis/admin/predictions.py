@@ -176,11 +176,16 @@ class PredictionAdmin(ExportMixin, ListAdmin):
     def export_action(self, request: HttpRequest) -> HttpResponse:
         try:
             return super().export_action(request)
-        except (IncorrectLookupParameters, *UNANSWERABLE):  # as the list does
+        except IncorrectLookupParameters:  # as the list does
             return redirect(reverse("admin:diagnosis_prediction_changelist") + f"?{ERROR_FLAG}=1")
 
     def get_export_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return export.rows(super().get_export_queryset(request))
+        rows = super().get_export_queryset(request)
+        try:
+            rows.exists()
+        except UNANSWERABLE as error:
+            raise IncorrectLookupParameters from error
+        return export.rows(rows)
 
     def get_export_data(self, file_format: Any, request: HttpRequest, queryset: QuerySet[Any], **options: Any) -> Any:
         data = super().get_export_data(file_format, request, queryset, **options)

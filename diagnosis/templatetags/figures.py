@@ -100,8 +100,8 @@ def _between(value: str, low: str, high: str) -> str:
 @register.filter
 def file_size(size: int) -> str:
     """So many bytes, as static/js/words.js writes them too: `443 kB`, `1.4 MB`."""
-    value, unit = (size / 1e6, _("MB")) if size >= 1e6 else (size / 1e3, _("kB"))
-    value = round(max(value, 0.1), 1) if 0 < value < 10 else round(value)
+    value, unit = (size / 1e6, _("MB")) if size >= 999_500 else (size / 1e3, _("kB"))
+    value = int(max(value, 0.1) * 10 + 0.5) / 10 if 0 < value < 10 else int(value + 0.5)  # halves up, as scripts do
     return f"{formats.number_format(value, 0 if value == int(value) else 1)}\N{NO-BREAK SPACE}{unit}"
 
 

@@ -50,7 +50,7 @@ def test_one_picture_leads_to_its_result(client, xray):
     shown = text(page)
     assert prediction.label in shown
     assert f"{prediction.probability_percent:.1f}" in shown
-    assert f"{prediction.threshold_percent:.1f}" in shown
+    assert f"{100 * prediction.threshold:.1f}" in shown
     assert serving.model_version() in shown
     assert DISCLAIMER in shown.lower()
     assert "&lt;b&gt;me" in page.content.decode()
@@ -159,6 +159,8 @@ def test_the_operating_point_stays_as_it_was_chosen(client, xray):
     assert ticked(client.post("/", {"file": letter, "operating_point": "screening"})) == ["screening"]
     client.post("/", {"file": SimpleUploadedFile("a.jpg", xray()), "operating_point": "screening"})
     assert ticked(client.get("/")) == ["screening"]
+    client.post("/", {"file": SimpleUploadedFile("a.jpg", xray()), "operating_point": "balanced"})
+    assert not client.cookies["operating_point"].value, "the site's own choice may change"
     client.cookies["operating_point"] = "wishful"
     assert ticked(client.get("/")) == ["balanced"]
 

@@ -33,8 +33,11 @@ def operating_point_of(request: HttpRequest) -> str:
 
 
 def remember_operating_point(response: HttpResponse, name: str) -> None:
-    """As the upload page's script does where it runs."""
-    _remember(response, OPERATING_POINT_COOKIE, name)
+    """As the upload page's script does where it runs. The site's own choice is not kept, so that it may change."""
+    if name == next(iter(serving.operating_points()), ""):
+        response.delete_cookie(OPERATING_POINT_COOKIE, samesite="Lax")
+    else:
+        _remember(response, OPERATING_POINT_COOKIE, name)
 
 
 def _remember(response: HttpResponse, cookie: str, chosen: str) -> None:

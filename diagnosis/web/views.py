@@ -153,8 +153,8 @@ def _operating_points() -> list[dict]:
 PLOTS = {
     "roc_curve": gettext_lazy("Sensitivity against false alarms at every threshold"),
     "precision_recall_curve": gettext_lazy("Precision against recall at every threshold"),
-    "confusion_matrix_balanced": gettext_lazy("Answers at the operating point balanced"),
-    "confusion_matrix_screening": gettext_lazy("Answers at the operating point screening"),
+    "confusion_matrix_balanced": gettext_lazy("Answers at the operating point Balanced"),
+    "confusion_matrix_screening": gettext_lazy("Answers at the operating point Screening"),
     "reliability_diagram": gettext_lazy("Stated probability against the share that has pneumonia"),
     "score_histogram": gettext_lazy("Probabilities given to normal and to pneumonia"),
     "shifts": gettext_lazy("Accuracy when pictures are spoiled"),

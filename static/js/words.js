@@ -17,7 +17,7 @@ export const fill = (sentence, values) =>
   );
 
 export function readableSize(bytes) {
-  const [value, unit] = bytes >= 1e6 ? [bytes / 1e6, gettext("MB")] : [bytes && Math.max(bytes / 1e3, 0.1), gettext("kB")];
+  const [value, unit] = bytes >= 999_500 ? [bytes / 1e6, gettext("MB")] : [bytes && Math.max(bytes / 1e3, 0.1), gettext("kB")];
   const figure = new Intl.NumberFormat(language, { maximumFractionDigits: value < 10 ? 1 : 0, useGrouping: false });
   return `${figure.format(value)}\u00a0${unit}`;
 }

@@ -21,8 +21,9 @@ export function kept(account) {
   const none = { rows: [], unanswered: 0 };
   try {
     const found = JSON.parse(sessionStorage.getItem(PLACE)) ?? none;
-    if (found.account !== account) sessionStorage.removeItem(PLACE);
-    else if (performance.getEntriesByType("navigation")[0].type !== "navigate") return found;
+    const afresh = performance.getEntriesByType("navigation")[0].type === "navigate";
+    if (found.account === account && !afresh) return found;
+    sessionStorage.removeItem(PLACE);
   } catch {
     // closed to this page
   }

@@ -182,7 +182,8 @@ takeDrops(add);
 form.addEventListener("change", ({ target }) => {
   if (target.name !== "operating_point") return;
   const secure = location.protocol === "https:" ? ";secure" : "";
-  document.cookie = `operating_point=${target.value};path=/;max-age=${365 * 24 * 60 * 60};samesite=lax${secure}`;
+  const term = target === form.elements.operating_point[0] ? 0 : 365 * 24 * 60 * 60;
+  document.cookie = `operating_point=${target.value};path=/;max-age=${term};samesite=lax${secure}`;
 });
 
 form.addEventListener("submit", (event) => {
