@@ -140,11 +140,9 @@ def read(data: bytes, *, limits: Limits = Limits(), at_least: int | None = None)
     except PictureError:
         raise
     except UnidentifiedImageError:
-        no_picture = gettext_noop(
-            "This is not a picture that can be read. Send the X-ray as JPEG, PNG, TIFF, BMP or WebP."
-        )
+        other = gettext_noop("This is not a picture that can be read. Send the X-ray as JPEG, PNG, TIFF, BMP or WebP.")
         dicom = gettext_noop("This is a DICOM file. Export the X-ray from your viewer as PNG or JPEG and send that.")
-        raise UnsupportedFormat(dicom if data[128:132] == b"DICM" else no_picture) from None
+        raise UnsupportedFormat(dicom if data[128:132] == b"DICM" else other) from None
     except Exception:
         # Pillow's decoders raise OSError, ValueError, SyntaxError, struct.error, IndexError,
         # MemoryError and more on broken files; to the sender they all mean the same.
