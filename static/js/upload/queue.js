@@ -13,8 +13,9 @@ export const SETTLED = new Set(["done", "rejected", "failed", "cancelled"]);
 
 /* Not where the file itself was refused, as it will be again, nor where it is no longer here. */
 export function mayTryAgain({ file, state, outcome }) {
-  if (!file || state !== "failed") return Boolean(file) && state === "cancelled";
-  return [0, 401, 403, 408, 409, 429].includes(outcome.status) || outcome.status >= 500;
+  if (!file) return false;
+  if (state === "cancelled") return true;
+  return state === "failed" && (outcome.status >= 500 || [0, 401, 403, 408, 409, 429].includes(outcome.status));
 }
 
 export class Queue {
