@@ -20,7 +20,9 @@ def test_coming_in_by_the_admin_keeps_what_the_browser_sent(client, bob, xray):
     assert Upload.objects.get().owner == bob
 
 
-def test_a_picture_in_flight_while_its_visitor_logs_in_is_theirs(client, alice, xray, monkeypatch):
+@pytest.fixture
+def tab(client, alice, xray, monkeypatch) -> Client:
+    """Another tab of the same browser, where its visitor, who has sent a picture, logs in while one is analysed."""
     send(client, xray())
     tab, diagnose = Client(), serving.diagnose
     tab.cookies["sessionid"] = client.cookies["sessionid"].value
@@ -30,6 +32,10 @@ def test_a_picture_in_flight_while_its_visitor_logs_in_is_theirs(client, alice, 
         return diagnose(*args, **kwargs)
 
     monkeypatch.setattr(serving, "diagnose", log_in_meanwhile)
+    return tab
+
+
+def test_a_picture_in_flight_while_its_visitor_logs_in_is_theirs(client, tab, alice, xray):
     late = send(client, xray(seed=1))
     assert Upload.objects.filter(owner=alice).count() == 1
     page = tab.get(f"/predictions/{late.pk}/")
@@ -38,17 +44,8 @@ def test_a_picture_in_flight_while_its_visitor_logs_in_is_theirs(client, alice, 
     assert Upload.objects.filter(owner=alice).count() == 2
 
 
-def test_who_logs_in_meanwhile_gets_the_answer_all_the_same(client, alice, xray, monkeypatch):
+def test_who_logs_in_meanwhile_gets_the_answer_all_the_same(client, tab, xray, monkeypatch):
     """The first sending of a day writes to the session, which the log-in has ended."""
-    send(client, xray())
-    tab, diagnose = Client(), serving.diagnose
-    tab.cookies["sessionid"] = client.cookies["sessionid"].value
-
-    def log_in_meanwhile(*args, **kwargs):
-        log_in(tab, "alice", "secret of alice")
-        return diagnose(*args, **kwargs)
-
-    monkeypatch.setattr(serving, "diagnose", log_in_meanwhile)
     monkeypatch.setattr(timezone, "localdate", lambda: datetime.date(2099, 1, 1))
     late = client.post("/predict", {"file": SimpleUploadedFile("late.jpg", xray(seed=1))})
     assert (late.status_code, late.cookies) == (200, {})
