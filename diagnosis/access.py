@@ -124,15 +124,6 @@ def own(person: Person) -> QuerySet[Prediction]:
     return Prediction.objects.select_related("upload", "upload__owner").filter(_sent_by(person))
 
 
-def earlier_results(prediction: Prediction) -> QuerySet[Prediction]:
-    """What the same sender was told of the very same picture before, newest first."""
-    upload = prediction.upload
-    sent = own_uploads(Person(user=upload.owner, visitor=upload.visitor)).filter(sha256=upload.sha256)
-    # By the few uploads: joined, SQLite would walk all that somebody sent, the newest first.
-    told = Prediction.objects.filter(upload__in=sent, created__lt=prediction.created).select_related("upload")
-    return told.exclude(status=Prediction.Status.REJECTED)
-
-
 def deletable_by(person: Person) -> QuerySet[Upload]:
     """The uploads `person` may delete: administrators all, anybody else their own."""
     return Upload.objects.all() if person.may_delete_all else own_uploads(person)

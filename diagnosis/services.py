@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 from django.db import IntegrityError, OperationalError, transaction
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.db.models.fields.files import FieldFile
 
 from diagnosis import access, audit, faults, metrics
@@ -258,6 +258,15 @@ def _store(
         raise
     for prediction in made:
         metrics.prediction_stored(prediction.label, prediction.status, prediction.model_version)
+
+
+def earlier_results(prediction: Prediction) -> QuerySet[Prediction]:
+    """What the same sender was told of the very same picture before, newest first."""
+    upload = prediction.upload
+    sent = access.own_uploads(access.Person(user=upload.owner, visitor=upload.visitor)).filter(sha256=upload.sha256)
+    # By the few uploads: joined, SQLite would walk all that somebody sent, the newest first.
+    told = Prediction.objects.filter(upload__in=sent, created__lt=prediction.created).select_related("upload")
+    return told.exclude(status=Prediction.Status.REJECTED)
 
 
 def adopt(visitor: access.Person, user: User) -> int:

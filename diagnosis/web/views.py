@@ -213,7 +213,7 @@ def prediction(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     found = _visible(request, pk)
     audit.record(access.person_of(request), audit.Action.VIEWED, [found], detail=audit.RESULT)
     review = found.reviews.first()
-    earlier = access.earlier_results(found)
+    earlier = services.earlier_results(found)
     context = {
         "prediction": found,
         "earlier": earlier[:MOST_EARLIER],
