@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -163,6 +164,15 @@ def when_ready(server: Any) -> None:
 def post_fork(server: Any, worker: Any) -> None:
     """A worker shares no database connection with its parent, and gives back the memory that large pictures took."""
     from django.db import connections
+
+    # Until now signals went where those to the parent go: into a queue, of which the worker's copy is read by nobody.
+    # A worker that was told to stop while it booted would serve on, and be killed after `graceful_timeout`.
+    stops = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
+    for each in stops:
+        signal.signal(each, signal.SIG_DFL)  # the worker's own handlers follow
+    while not server.SIG_QUEUE.empty():
+        if server.SIG_QUEUE.get() in stops:
+            sys.exit(0)
 
     connections.close_all()
     # Some systems clear the memory of people who log out; without a place to count, each request would fail.

@@ -55,7 +55,7 @@ def server(tmp_path, environment) -> Iterator[tuple[str, subprocess.Popen]]:
         yield address, process
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
         log.close()
 
 
@@ -134,7 +134,7 @@ def test_every_worker_counts_and_none_is_lost_with_it(server, xray, tmp_path):
     said = (tmp_path / "log").read_text()
     assert "Jane" not in said
     process.terminate()
-    process.wait(30)
+    process.wait(60)
     assert not folder.exists(), "and the memory is given back"
     assert '"logger": "gunicorn.error", "message": "Invalid request from' in said
     assert "was sent" in said, "and of a killed worker it is told"

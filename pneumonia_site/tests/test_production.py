@@ -29,6 +29,17 @@ def on_starting(server):  # nor anything else of the site in the parent
     pass
 """
 
+SLOW_TO_BOOT = """
+import time
+from pathlib import Path
+path = Path("pneumonia_site/gunicorn.py").resolve()
+exec(compile(path.read_text(), str(path), "exec"))
+ours = post_fork
+def post_fork(server, worker):
+    time.sleep(3)
+    ours(server, worker)
+"""
+
 
 def post_many(site: Site, xray: bytes, number: int) -> list[int]:
     def post(_: int) -> int:
@@ -151,6 +162,22 @@ def test_a_reload_loses_no_request(site, xray):
     assert b" 400 " in exchange(site, b"GET / HTTP/1.1\r\nJane Doe: x\r\n\r\n")
     assert "Invalid request from" in site.log.read_text()
     assert "Jane" not in site.log.read_text(), "the log is as careful as before"
+
+
+def test_a_stop_reaches_workers_that_are_still_booting(tmp_path):
+    configuration = tmp_path / "configuration.py"
+    configuration.write_text(SLOW_TO_BOOT)
+    served = Site(tmp_path, own_disk=False, WEB_CONCURRENCY="2")
+    try:
+        served.start(str(configuration))
+        deadline = time.monotonic() + 60
+        while served.log.read_text().count("Booting worker") < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        served.process.terminate()
+        assert served.process.wait(20) == 0, "not after the 30 s that requests in flight would have"
+        assert "SIGKILL" not in served.log.read_text()
+    finally:
+        served.close()
 
 
 @pytest.fixture
