@@ -62,7 +62,7 @@ def server(tmp_path, environment) -> Iterator[tuple[str, subprocess.Popen]]:
 def eventually(happened: Callable[[], bool], told: Callable[[], str] = str) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until:
-        with contextlib.suppress(requests.ConnectionError):
+        with contextlib.suppress(requests.RequestException):
             if happened():
                 return
         time.sleep(0.2)

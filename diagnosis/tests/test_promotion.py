@@ -337,7 +337,7 @@ def server(models, tmp_path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}/predict"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(60)
         log.close()
 
 
@@ -348,7 +348,7 @@ def post(address: str, picture: bytes) -> tuple[int, str]:
     body = head.encode() + picture + f"\r\n--{edge}--\r\n".encode()
     request = urllib.request.Request(address, body, {"Content-Type": f"multipart/form-data; boundary={edge}"})
     try:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return answer.status, json.load(answer)["model_version"]
     except urllib.error.HTTPError as error:
         return error.code, ""
