@@ -162,7 +162,8 @@ def when_ready(server: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """A worker shares no database connection with its parent, and gives back the memory that large pictures took."""
+    """A worker hears a stop while it boots, shares no database connection with its parent, and gives back the memory
+    that large pictures took."""
     from django.db import connections
 
     # Until now signals went where those to the parent go: into a queue, of which the worker's copy is read by nobody.
