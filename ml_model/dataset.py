@@ -119,7 +119,7 @@ def labelled_files(folder: Path) -> list[tuple[Path, int]]:
                 f"Name a part of it, {' or '.join(parts)}."
                 if parts
                 else "The data folder must hold {train,test}/{NORMAL,PNEUMONIA}; "
-                "the README tells where to get the public set."
+                "docs/training.md tells where to get the public set."
             )
             raise DataError(f"No pictures in {folder / name}. {helps}")
         files += [(path, label) for path in found]
