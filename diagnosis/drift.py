@@ -81,7 +81,7 @@ def _verdict(comparison: serving.Comparison) -> str:
                 "needed": needed,
             }
         case serving.STABLE if comparison.by_chance:
-            return _("Stable: the scores differ from validation no more than chance makes them.")
+            return _("Stable: the scores differ from validation no more than by chance.")
         case serving.STABLE:
             return _("Stable: the scores hardly differ from validation.")
         case serving.DIFFERS:

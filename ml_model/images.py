@@ -210,7 +210,7 @@ def _check_parts(data: bytes) -> None:
         excess = False
     if excess:
         raise Unreadable(
-            gettext_noop("The picture is cut into far more parts than any X-ray. Export it again as a plain PNG.")
+            gettext_noop("The picture is split into far more parts than any X-ray. Export it again as a plain PNG.")
         )
 
 

@@ -121,7 +121,7 @@ def nothing_here(request: HttpRequest) -> JsonResponse:
     """404 for an address of the API that there is not."""
     if not request.path.endswith("/") and resolve(f"{request.path_info}/").func is not nothing_here:
         return problem(404, "not_found", _("This address ends with a slash."))
-    return problem(404, "not_found", _("There is no such address; /api/docs/ lists those there are."))
+    return problem(404, "not_found", _("There is no such endpoint; /api/docs/ lists all of them."))
 
 
 def or_page(status: int, code: str, detail: Any, page: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -154,8 +154,7 @@ BAD_REQUEST = gettext_lazy("The request was refused: it has too many fields or f
 NOT_ALLOWED = gettext_lazy("You may not do this.")
 NOT_FOUND = gettext_lazy("There is nothing here that you may see.")
 ANOTHER_HOST = gettext_lazy(
-    "The address names a host that is not one of this site's. Whoever runs the site lists those that are in the "
-    "setting ALLOWED_HOSTS."
+    "This host name is not one of this site's. Whoever runs the site lists its host names in the setting ALLOWED_HOSTS."
 )
 FILE_MISSING = "The file of this picture is missing on the server, whose administrator may have it in a backup."
 _bad_request = or_page(400, "bad_request", gettext_lazy("The request could not be understood."), defaults.bad_request)
@@ -237,7 +236,7 @@ def length_required(request: HttpRequest) -> HttpResponse:
 
 def encoded(request: HttpRequest) -> HttpResponse:
     """415 for a compressed body, whose size nobody knows before it is unpacked."""
-    sentence = _("Send the request as it is, without `Content-Encoding`; a picture's file is compressed by itself.")
+    sentence = _("Send the request uncompressed, without `Content-Encoding`; picture files are compressed already.")
     return _of_the_body(request, 415, "unsupported_media_type", sentence)
 
 

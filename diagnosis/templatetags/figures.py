@@ -65,7 +65,7 @@ def how_measured(measured: dict[str, Any] | None) -> str:
         )
     return _(
         # Translators: no format. xgettext:no-python-format
-        "Measured on validation pictures, which flatter; in brackets the 95 % interval."
+        "Measured on validation pictures, where it looks better than elsewhere; in brackets the 95 % interval."
     )
 
 

@@ -38,7 +38,7 @@ def text(response) -> str:
 def test_who_signs_up_is_an_uploader_and_keeps_what_the_browser_sent(client, xray, settings):
     settings.SIGN_UP = True
     prediction = send(client, xray())
-    assert "Make an account" in text(client.get("/accounts/login/"))
+    assert "Create an account" in text(client.get("/accounts/login/"))
     page = client.post("/accounts/sign-up/", SIGN_UP, follow=True)
     assert "1 picture sent from this browser now belongs to your account" in text(page)
     dora = get_user_model().objects.get(username="dora")
@@ -73,7 +73,7 @@ def test_signing_up_can_be_switched_off(client, settings):
     settings.SIGN_UP = False
     assert client.get("/accounts/sign-up/").status_code == 404
     assert client.post("/accounts/sign-up/", SIGN_UP).status_code == 404
-    assert "Make an account" not in text(client.get("/accounts/login/"))
+    assert "Create an account" not in text(client.get("/accounts/login/"))
     assert not get_user_model().objects.filter(username="dora").exists()
 
 

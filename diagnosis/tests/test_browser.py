@@ -158,7 +158,7 @@ def test_results_are_selected_compared_and_deleted(quiet_page: Page, live_server
     assert len(Path(download.value.path()).read_text().splitlines()) == 2
     page.get_by_role("button", name="Delete selected").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Delete 1 picture?")
-    page.get_by_role("button", name="Delete for good").click()
+    page.get_by_role("button", name="Delete permanently").click()
     expect(page).to_have_url(f"{live_server.url}/history/?sort=oldest")
     expect(page.get_by_role("status").first).to_contain_text("1 picture and all that came of it")
     expect(ticks).to_have_count(2)
@@ -228,7 +228,7 @@ def test_the_worklist_works_without_javascript(browser: Browser, live_server, fi
     expect(page.get_by_role("status").first).to_contain_text("0 are ticked")
     page.locator("input[name=pick]").check()
     page.get_by_role("button", name="Delete selected").click()
-    page.get_by_role("button", name="Delete for good").click()
+    page.get_by_role("button", name="Delete permanently").click()
     expect(page).to_have_url(re.compile(r"/history/\?name=clear&sort=name$"))
     expect(page.get_by_role("heading", name="No result matches")).to_be_visible()
 

@@ -160,7 +160,7 @@ def test_a_site_and_its_commands_import_neither_tensorflow_nor_pandas():
 
 
 def test_a_bad_data_folder_is_a_sentence(tmp_path):
-    with pytest.raises(CommandError, match="docs/training.md"):
+    with pytest.raises(CommandError, match="docs/training"):
         call_command("evaluate_model", str(tmp_path))
 
 

@@ -41,7 +41,7 @@ def test_whoever_is_logged_out_meanwhile_is_told_so_and_goes_on(
     with page.expect_popup() as opened:
         first.get_by_role("link", name="Log in").click()
     log_in(opened.value, live_server)
-    page.get_by_role("button", name="Try again what failed").click()
+    page.get_by_role("button", name="Try the failed ones again").click()
     expect(page.get_by_role("link", name="Open the result")).to_have_count(2)
     assert Upload.objects.filter(owner=alice).count() == 2
 
@@ -63,7 +63,7 @@ def test_what_somebody_chose_goes_to_nobody_else(page: Page, live_server, pictur
     assert not Upload.objects.exists()
     page.context.clear_cookies(name="sessionid")
     log_in(page.context.new_page(), live_server)
-    page.get_by_role("button", name="Try again what failed").click()
+    page.get_by_role("button", name="Try the failed ones again").click()
     expect(page.get_by_role("link", name="Open the result")).to_have_count(3)
     assert Upload.objects.filter(owner=alice).count() == 3
 

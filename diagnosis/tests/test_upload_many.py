@@ -231,7 +231,7 @@ def test_nothing_is_lost_where_the_rate_is_low(upload_page: Page, tmp_path, xray
         path.write_bytes(xray(seed=number, size=(320, 280)))
     choose(page, files)
     analyse(page)
-    held = row(page, "Waits, as the server asks").first
+    held = row(page, "Waiting, as the server asked").first
     expect(held.get_by_role("button", name="Cancel")).to_be_visible()
     expect(page.locator(".total__pause")).to_contain_text("The server asks for a pause of 1 second.")
     expect(page.locator(".total__counts")).to_contain_text("4 of 6 finished")
@@ -257,7 +257,7 @@ def test_one_or_all_can_be_cancelled_and_tried_again(upload_page: Page):
     page.get_by_role("button", name="Cancel all").click()
     expect(page.locator(".total__counts")).to_have_text("4 of 4 finished · Normal: 1 · Cancelled: 3")
     server.open.clear()
-    page.get_by_role("button", name="Try again what failed").click()
+    page.get_by_role("button", name="Try the failed ones again").click()
     for _ in range(3):
         waits(page, lambda: server.open)
         server.answer()
@@ -345,7 +345,7 @@ def test_a_folder_is_searched_for_pictures(upload_page: Page, pictures, tmp_path
     chooser.value.set_files(folder)
     expect(row(page, "ward/one.jpg")).to_be_visible()
     expect(row(page, "ward/bed 7/two.png")).to_be_visible()
-    expect(page.locator("#upload-status")).to_contain_text("1 file of the folder is no picture and was left out.")
+    expect(page.locator("#upload-status")).to_contain_text("1 file of the folder is not a picture and was left out.")
 
 
 def test_a_dropped_folder_is_read_to_the_last_entry(upload_page: Page):

@@ -79,7 +79,7 @@ class SignUpForm(NewNameForm):
     email = forms.EmailField(
         label=gettext_lazy("E-mail address"),
         required=False,
-        help_text=gettext_lazy("To set a new password, should you forget it."),
+        help_text=gettext_lazy("Used to reset your password if you forget it."),
     )
 
     class Meta:
@@ -91,7 +91,7 @@ class SignUpForm(NewNameForm):
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def sign_up(request: HttpRequest) -> HttpResponse:
-    """Make an account with the role of an uploader, where the setting SIGN_UP allows it."""
+    """Create an account with the role of an uploader, where the setting SIGN_UP allows it."""
     if not settings.SIGN_UP:
         raise Http404
     if request.user.is_authenticated:
@@ -101,14 +101,14 @@ def sign_up(request: HttpRequest) -> HttpResponse:
     form = SignUpForm(_posted(request))
     if form.is_valid() and (user := _made_by(form)):
         login(request, user, backend="django.contrib.auth.backends.ModelBackend")
-        messages.success(request, _("Your account is made, and you are logged in."))
+        messages.success(request, _("Your account has been created, and you are logged in."))
         return redirect(settings.LOGIN_REDIRECT_URL)
     context = {
         "form": form,
-        "title": _("Make an account"),
-        "button": _("Make the account"),
+        "title": _("Create an account"),
+        "button": _("Create the account"),
         "back": "login",
-        "back_text": _("You have one already? Log in"),
+        "back_text": _("Already have an account? Log in"),
     }
     return render(request, FORM, context, status=400 if form.is_bound else 200)
 
@@ -155,7 +155,7 @@ def say_goodbye(request: HttpRequest, **signal: Any) -> None:
 class PasswordChange(SuccessMessageMixin, views.PasswordChangeView):
     template_name = FORM
     success_url = reverse_lazy("account")
-    success_message = gettext_lazy("Your password is changed.")
+    success_message = gettext_lazy("Your password has been changed.")
     extra_context = {
         "title": gettext_lazy("Change the password"),
         "intro": gettext_lazy("You stay logged in here, and are logged out everywhere else. API tokens stay valid."),
@@ -190,15 +190,13 @@ class PasswordReset(SuccessMessageMixin, views.PasswordResetView):
     subject_template_name = "accounts/password_reset_subject.txt"
     success_url = reverse_lazy("login")
     # The same whether or not there is such an account: a stranger learns nothing.
-    success_message = gettext_lazy(
-        "If there is an account with that address, a letter with a link is on its way to it."
-    )
+    success_message = gettext_lazy("If an account has that address, an e-mail with a link is on its way.")
     extra_context = {
         "title": gettext_lazy("Set a new password"),
         "intro": gettext_lazy(
-            "Tell the e-mail address of your account. You get a letter with a link to set a new password."
+            "Enter the e-mail address of your account. You will get an e-mail with a link to set a new password."
         ),
-        "button": gettext_lazy("Send the letter"),
+        "button": gettext_lazy("Send the e-mail"),
         "back": "login",
         "back_text": gettext_lazy("Back to the log-in"),
     }
@@ -212,7 +210,7 @@ class PasswordResetConfirm(SuccessMessageMixin, views.PasswordResetConfirmView):
     success_url = reverse_lazy("login")
     success_message = gettext_lazy("Your new password is set. Log in with it.")
     extra_context = {
-        "intro": gettext_lazy("It logs out everybody who is logged in, and revokes all API tokens of the account."),
+        "intro": gettext_lazy("This logs the account out everywhere and revokes all its API tokens."),
         "button": gettext_lazy("Set the password"),
     }
 
@@ -274,9 +272,9 @@ def revoke_token(request: HttpRequest, token_key: str) -> HttpResponse:
     """Delete one of the user's tokens."""
     count, _by_model = ApiToken.objects.filter(user=_user(request), token_key=token_key).delete()
     if count:
-        messages.success(request, _("The token is revoked: nothing gets in with it any more."))
+        messages.success(request, _("The token has been revoked and no longer works."))
     else:
-        messages.warning(request, _("No token was revoked: it is gone already, or not yours."))
+        messages.warning(request, _("No token was revoked: it no longer exists, or is not yours."))
     return redirect("account")
 
 
@@ -317,8 +315,8 @@ def delete_all(request: HttpRequest) -> HttpResponse:
     if form.is_valid():
         count = services.delete(access.own_uploads(person).only("pk"), by=person)
         said = ngettext(
-            "%(count)d picture and all that came of it are deleted.",
-            "%(count)d pictures and all that came of them are deleted.",
+            "%(count)d picture was deleted, with everything made from it.",
+            "%(count)d pictures were deleted, with everything made from them.",
             count,
         )
         messages.success(request, said % {"count": count})
@@ -328,14 +326,14 @@ def delete_all(request: HttpRequest) -> HttpResponse:
         "form": form,
         "title": _("Delete all that is yours"),
         "intro": ngettext(
-            "%(count)d picture goes, with its predictions, heatmaps and readings. The log of who did what stays. "
+            "This deletes %(count)d picture with its predictions, heatmaps and readings. The audit log stays. "
             "This cannot be undone.",
-            "%(count)d pictures go, with their predictions, heatmaps and readings. The log of who did what stays. "
+            "This deletes %(count)d pictures with their predictions, heatmaps and readings. The audit log stays. "
             "This cannot be undone.",
             count,
         )
         % {"count": count},
-        "button": _("Delete for good"),
+        "button": _("Delete permanently"),
         "danger": True,
         "back": "account",
         "back_text": _("Back to the account, and delete nothing"),

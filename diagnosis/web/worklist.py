@@ -53,7 +53,7 @@ def _day(label: Any) -> forms.DateField:
 
 
 def _choice(label: Any, choices: Any) -> forms.ChoiceField:
-    refusal = gettext_lazy("There is no choice “%(value)s”. Choose one of the list.")
+    refusal = gettext_lazy("There is no choice “%(value)s”. Choose one from the list.")
     return forms.ChoiceField(label=label, choices=choices, required=False, error_messages={"invalid_choice": refusal})
 
 
@@ -257,7 +257,7 @@ def _nothing_selected(request: HttpRequest) -> HttpResponse:
 
 def _too_many(request: HttpRequest) -> HttpResponse:
     said = _(
-        "At most %(most)d pictures can be selected at once. To take more along, export all that the filter leaves."
+        "At most %(most)d pictures can be selected at once. To get more, export everything that matches the filter."
     )
     return _select_other(request, said % {"most": MOST_TO_SELECT})
 
@@ -329,10 +329,10 @@ def delete(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         count = services.delete(list(doomed), by=person)
         if not count:  # a second click, or another tab, was quicker
-            return _select_other(request, _("Nothing was deleted: what you ticked is gone already, or not yours."))
+            return _select_other(request, _("Nothing was deleted: the selection no longer exists, or is not yours."))
         said = ngettext(
-            "%(count)d picture and all that came of it are deleted.",
-            "%(count)d pictures and all that came of them are deleted.",
+            "%(count)d picture was deleted, with everything made from it.",
+            "%(count)d pictures were deleted, with everything made from them.",
             count,
         )
         messages.success(request, said % {"count": count})

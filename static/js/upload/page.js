@@ -67,8 +67,8 @@ function show(item) {
 
 function noPictures(count) {
   const said = ngettext(
-    "{count} file of the folder is no picture and was left out.",
-    "{count} files of the folder are no pictures and were left out.",
+    "{count} file of the folder is not a picture and was left out.",
+    "{count} files of the folder are not pictures and were left out.",
     count,
   );
   return fill(said, { count });

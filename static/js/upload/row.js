@@ -87,7 +87,7 @@ function said(item) {
   if (state === "done") return answer(outcome.answer);
   if (state === "rejected") return [answers.querySelector("[data-answer=rejected]").cloneNode(true), REJECTED];
   if (state === "failed") return [answers.querySelector("[data-answer=failed]").cloneNode(true), ...reason(outcome)];
-  if (state === "paused") return [gettext("Waits, as the server asks")];
+  if (state === "paused") return [gettext("Waiting, as the server asked")];
   return [STATES[state] ?? ""];
 }
 

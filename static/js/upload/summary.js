@@ -66,7 +66,7 @@ export function makeSummary(section, live) {
     clearInterval(counting);
     pause.hidden = seconds === 0;
     if (!seconds) return;
-    const said = gettext("The server asks for a pause of {time}. It goes on by itself after that.");
+    const said = gettext("The server asks to wait {time}. Sending then continues by itself.");
     const end = Date.now() + 1000 * seconds;
     const count = () => {
       const left = Math.max(1, Math.ceil((end - Date.now()) / 1000));
