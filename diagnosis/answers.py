@@ -1,4 +1,4 @@
-"""Rows of bulk.classify as text, and files of them that are gone on with after an interruption."""
+"""Rows of bulk.classify as text, and how a file of them is resumed after an interruption."""
 
 import csv
 import io
@@ -14,8 +14,8 @@ COLUMNS = [field.name for field in fields(Row)]
 _MODEL = COLUMNS.index("model_version")
 
 
-class NotContinued(Exception):
-    """A file of answers that cannot be gone on with. `str()` says why, and what to do; nothing was changed."""
+class NotResumed(Exception):
+    """A file of answers that cannot be resumed. `str()` says why, and what to do; nothing was changed."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Format:
 
     head: before the first row; between: before each further one; tail: after the last. done: the
     complete rows in a file of this format, as (name of the picture file, version of the model, offset at which the
-    row ends); None where a file is not gone on with. It raises ValueError at what was not written here.
+    row ends); None for a format that cannot be resumed. It raises ValueError for a file that was not written here.
     """
 
     head: str
@@ -43,37 +43,37 @@ class Format:
         yield self.tail
 
 
-def go_on(output: Path, layout: Format, files: Iterator[Path], model: str) -> int:
-    """Make `output` ready for further rows and take from `files` those it has a row of; returns how many.
+def resume(output: Path, layout: Format, files: Iterator[Path], model: str) -> int:
+    """Make `output` ready for further rows, and skip those of `files` that have a row in it; returns how many.
 
-    What counts is the order and the names: the first complete row must be of the first of `files`, and so
-    on; and `model`, the version that answers. A row that was cut off is taken out of the file. Raises NotContinued,
-    OSError.
+    The rows must match `files` by name and order, and have been written by `model`, the version that answers. A row
+    that was cut off is removed from the file. Raises NotResumed, OSError.
     """
     if not output.exists() or output.stat().st_size == 0:
         return 0
     if layout.done is None:
-        raise NotContinued(f"{output} exists, and only csv and json are gone on with. Choose another --output.")
+        raise NotResumed(f"{output} exists, and only csv and json files can be resumed. Choose another --output.")
     count, end = 0, 0
     with output.open("r+b") as file:
         try:
             for name, version, end in layout.done(file):  # noqa: B007  the last one is used below
                 path = next(files, None)
                 if path is None or name_of(path) != name:
-                    following = "there is no further file" if path is None else f"{name_of(path)} comes"
-                    raise NotContinued(
-                        f"Row {count + 1} of {output} is of {name}, where {following} now: it was written for other "
-                        "files, or some came or went. Choose another --output."
+                    following = "there is no further file" if path is None else f"{name_of(path)} is"
+                    raise NotResumed(
+                        f"Row {count + 1} of {output} is for {name}, where {following} now: it was written for other "
+                        "files, or files were added or removed. Choose another --output."
                     )
                 if version not in ("", model):
-                    raise NotContinued(
-                        f"Row {count + 1} of {output} is of the model {version}, and {model} answers now. Choose "
-                        f"another --output, or set MODEL_BUNDLE={version}."
+                    raise NotResumed(
+                        f"Row {count + 1} of {output} was written by the model {version}, and {model} answers now. "
+                        f"Choose another --output, or set MODEL_BUNDLE={version}."
                     )
                 count += 1
         except ValueError:
-            raise NotContinued(
-                f"{output} is no file of answers in this format, so it was left as it is. Choose another --output."
+            raise NotResumed(
+                f"{output} was not written by this command in this format, so it was left unchanged. "
+                "Choose another --output."
             ) from None
         file.truncate(end)
     return count

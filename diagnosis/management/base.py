@@ -1,4 +1,4 @@
-"""What commands share: whatever the person at the terminal can mend is a sentence there, not a traceback."""
+"""What commands share: an error that the person at the terminal can fix is a sentence, not a traceback."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ from django.db import DatabaseError
 
 
 class Command(BaseCommand):
-    """A command that says in a sentence that files or the database fail it, or that it was stopped."""
+    """A command that reports failing files, a failing database or Ctrl-C in a sentence."""
 
     stopped = "Stopped."
     """What Ctrl-C is answered with."""
@@ -28,7 +28,7 @@ class Command(BaseCommand):
             raise CommandError(_sentence(error)) from error
         except DatabaseError as error:
             raise CommandError(
-                f"The database fails: {error}. `python manage.py migrate` makes its tables, where they are missing."
+                f"The database fails: {error}. `python manage.py migrate` creates missing tables."
             ) from error
         except KeyboardInterrupt:
             raise CommandError(self.stopped, returncode=130) from None
@@ -39,5 +39,5 @@ def _sentence(error: OSError) -> str:
     told = f"{error.filename}: {error.strerror}." if error.filename else f"{error}."
     may_not_write = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
     if may_not_write and Path(settings.MODELS_DIR) in [Path(str(error.filename)), *Path(str(error.filename)).parents]:
-        told += " Where models lie where nobody may write, copy the folder and name the copy in the setting MODELS_DIR."
+        told += " If the folder of models is read-only, copy it and name the copy in the setting MODELS_DIR."
     return told

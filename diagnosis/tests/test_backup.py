@@ -106,7 +106,7 @@ def test_a_failed_migration_leaves_everything_as_it_was(send, settings, tmp_path
         raise OperationalError("disk I/O error")
 
     monkeypatch.setattr(backup, "call_command", fail)
-    with pytest.raises(CommandError, match="What was there is in its place"):
+    with pytest.raises(CommandError, match="existing data are unchanged"):
         call_command("restore", str(tmp_path / "all.zip"), "--force")
     assert rows() == before_rows
     assert stored(settings) == before_files

@@ -1,4 +1,4 @@
-"""Many files on the command line: in order, whatever they are, and gone on with after an interruption."""
+"""Many files on the command line: in order, whatever they are, and resumed after an interruption."""
 
 import csv
 import functools
@@ -87,7 +87,7 @@ def test_answers_of_two_models_are_not_mixed(folder, tmp_path, ending, monkeypat
     run(folder, "--output", output)
     whole = output.read_bytes()
     monkeypatch.setattr("diagnosis.inference.serving.model_version", lambda: "2031.01-1")
-    with pytest.raises(CommandError, match=r"is of the model 2026\.\d\d-\d+, and 2031\.01-1 answers now.*MODEL_BUNDLE"):
+    with pytest.raises(CommandError, match=r"was written by the model 2026\.\d\d-\d+, and 2031\.01-1 answers now.*MODEL_BUNDLE"):
         run(folder, "--output", output)
     assert output.read_bytes() == whole
 
@@ -112,7 +112,7 @@ def test_a_row_damaged_in_the_middle_costs_no_later_one(folder, tmp_path):
     run(folder, "--output", output)
     damaged = output.read_text().replace('two lines.png"', 'two lines.png"x')
     output.write_text(damaged)
-    with pytest.raises(CommandError, match="left as it is"):
+    with pytest.raises(CommandError, match="left unchanged"):
         run(folder, "--output", output)
     assert output.read_text() == damaged
 
@@ -134,7 +134,7 @@ def test_other_files_than_those_with_rows_are_told_and_nothing_is_changed(folder
     run(folder, "--output", output)
     whole = output.read_bytes()
     (folder / "aa.jpg").write_text("came between")
-    with pytest.raises(CommandError, match=r"Row 2 .*first\.jpg.*aa\.jpg comes now"):
+    with pytest.raises(CommandError, match=r"Row 2 .*first\.jpg.*aa\.jpg is now"):
         run(folder, "--output", output)
     (folder / "aa.jpg").unlink()
     (folder / "d.jpg").unlink()
@@ -210,10 +210,10 @@ def test_an_interrupted_run_leaves_what_the_same_command_goes_on_with(tmp_path, 
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "goes on with" in said
+    assert "to resume" in said
     assert "Traceback" not in said
     rows = len(list(csv.DictReader(output.open())))
     assert 0 < rows < 1500
     finished = subprocess.run(command, check=True, **options)
-    assert f"{rows} rows already" in finished.stderr
+    assert f"already has {rows} rows" in finished.stderr
     assert [Path(row["file"]).name for row in csv.DictReader(output.open())] == [f"{n:04}.jpg" for n in range(1500)]

@@ -274,7 +274,7 @@ def test_files_that_fail_and_ctrl_c_are_sentences(tmp_path, settings, monkeypatc
         raise KeyboardInterrupt
 
     monkeypatch.setattr(workshop, "train", interrupted)
-    with pytest.raises(CommandError, match="goes on where it stopped") as stopped:
+    with pytest.raises(CommandError, match="again to resume") as stopped:
         call_command("train_model", str(tmp_path))
     assert stopped.value.returncode == 130
     for name, work in (("backup", "write"), ("restore", "read")):

@@ -69,10 +69,10 @@ def refused(models: Path, *args: str, match: str) -> None:
 def test_a_model_that_is_not_worse_is_served_and_taken_back(models):
     told = promote(NEW)
     assert "AUROC" in told
-    assert f"{NEW} is the served model from now on, after {OLD}" in told
+    assert f"{NEW} is served from now on; before: {OLD}" in told
     assert "--back" in told
     assert current(models) == NEW
-    assert f"after {NEW}" in promote("--back")
+    assert f"before: {NEW}" in promote("--back")
     assert current(models) == OLD
     lines = [json.loads(line) for line in (models / "promotions.jsonl").read_text().splitlines()]
     assert [(line["version"], line["before"], line["back"]) for line in lines] == [(NEW, OLD, False), (OLD, NEW, True)]

@@ -38,7 +38,7 @@ class Options:
     """What a file may leave open; None is to be read from it.
 
     size: side of the input in pixels. channels: 1 or 3. input_range: a key of RANGES.
-    positive_label: what a high output, or the second of two, stands for: one of bundle.LABELS.
+    positive_label: what a high output, or the second of two outputs, means: one of bundle.LABELS.
     """
 
     size: int | None = None

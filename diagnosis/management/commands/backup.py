@@ -13,8 +13,8 @@ from diagnosis.management import base
 
 class Command(base.Command):
     help = (
-        "Write rows, X-rays and heatmaps into one ZIP file, while the site runs on. It holds people's pictures: keep "
-        "it as safe as the site. Models, settings and the secret key are not in it."
+        "Write rows, X-rays and heatmaps into one ZIP file while the site runs. It holds people's pictures: keep "
+        "it as safe as the site. Models, settings and the secret key are not included."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -19,7 +19,7 @@ def _number(text: str) -> int:
 
 class Command(base.Command):
     help = (
-        "Compare the last scores of the model that answers with those of its validation pictures: population "
+        "Compare the latest scores of the served model with those of its validation pictures: population "
         "stability index and Kolmogorov-Smirnov, and what they mean."
     )
 
@@ -37,7 +37,7 @@ class Command(base.Command):
             self.stdout.write(json.dumps(asdict(found), indent=2, ensure_ascii=False))
             return
         say = self.stdout.write
-        say(f"model {found.model_version}, its last {found.latest} scores against validation")
+        say(f"model {found.model_version}, its latest {found.latest} scores against validation")
         for measure in found.measures:
             at = measure.comparison
             say(f"\n{measure.title}: {at.rows} scores, {at.reference_rows} of validation")

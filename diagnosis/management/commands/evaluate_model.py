@@ -17,7 +17,7 @@ class Command(base.Command):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("folder", type=Path, metavar="FOLDER", help="for instance DATA_DIR/test")
-        parser.add_argument("--model", metavar="VERSION", help="one that list_models tells, or a folder")
+        parser.add_argument("--model", metavar="VERSION", help="a version that list_models shows, or a folder")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

@@ -11,14 +11,14 @@ from diagnosis.management import base
 
 class Command(base.Command):
     help = (
-        "Write every picture that somebody has read as Normal or Pneumonia, without having seen the model's answer, to "
+        "Write every picture that was read as Normal or Pneumonia without knowledge of the model's answer to "
         "DIR/{NORMAL,PNEUMONIA}, with a manifest, for train_model --extra DIR."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("folder", type=Path, metavar="DIR", help="a new or an empty folder")
+        parser.add_argument("folder", type=Path, metavar="DIR", help="a new or empty folder")
         parser.add_argument(
-            "--all", action="store_true", help="also the pictures whose readers had all seen the model's answer"
+            "--all", action="store_true", help="include pictures whose readers had all seen the model's answer"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -33,4 +33,6 @@ class Command(base.Command):
         else:
             left_out += f", {exported.not_blind} without a blind reading (--all writes these too)"
         self.stdout.write(f"{written}; left out: {left_out}.")
-        self.stdout.write("They are X-rays of people: delete the folder when it has served, purge does not know of it.")
+        self.stdout.write(
+            "These are X-rays of people. Delete the folder when you are done; purge does not know about it."
+        )

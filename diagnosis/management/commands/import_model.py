@@ -13,7 +13,7 @@ from diagnosis.management import base
 class Command(base.Command):
     help = (
         "Turn a network that was trained elsewhere, a Keras 2 or 3 .h5 file, into a model that this site can serve. "
-        "What the file does not tell is asked for."
+        "It asks for whatever the file does not say."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -21,7 +21,7 @@ class Command(base.Command):
         parser._negative_number_matcher = re.compile(r"^-1-1$|^-\d+$|^-\d*\.\d+$")
         parser.add_argument("file", type=Path, metavar="FILE.h5")
         parser.add_argument(
-            "--input-range", choices=["0-1", "0-255", "-1-1"], help="range in which the network expects pixels"
+            "--input-range", choices=["0-1", "0-255", "-1-1"], help="pixel range that the network expects"
         )
         parser.add_argument(
             "--channels", type=int, choices=[1, 3], help="of the network's input, if the file leaves it open"
@@ -30,12 +30,12 @@ class Command(base.Command):
             "--size", type=int, help="side of the network's input in pixels, if the file leaves it open"
         )
         parser.add_argument(
-            "--positive-label", choices=workshop.LABELS, help="what a high output, or the second of two, stands for"
+            "--positive-label", choices=workshop.LABELS, help="what a high output, or the second of two outputs, means"
         )
         parser.add_argument("--threshold", type=float, default=0.5, help="Pneumonia is answered from there upward; 0.5")
-        parser.add_argument("--name", help="of the model, after `imported-`; the file's name if absent")
+        parser.add_argument("--name", help="name of the model, after `imported-` (default: the file's name)")
         parser.add_argument(
-            "--output", type=Path, metavar="DIR", help="where the bundle goes; the setting MODELS_DIR if absent"
+            "--output", type=Path, metavar="DIR", help="folder for the new model (default: the setting MODELS_DIR)"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -51,7 +51,9 @@ class Command(base.Command):
             raise CommandError(str(error)) from error
         self.stdout.write(self.style.SUCCESS(f"The new model is {folder}"))
         model = folder if options["output"] else folder.name
-        self.stdout.write(f"Measure it by: python manage.py evaluate_model DATA_DIR/test --model {model}")
+        self.stdout.write(f"Measure it with: python manage.py evaluate_model DATA_DIR/test --model {model}")
         self.stdout.write(f"Serve it by setting MODEL_BUNDLE={model}")
         if not options["output"]:
-            self.stdout.write(f"or, if it is not worse than the served one, by: python manage.py promote_model {model}")
+            self.stdout.write(
+                f"or, if it is not worse than the served one, with: python manage.py promote_model {model}"
+            )

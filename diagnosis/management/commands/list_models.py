@@ -9,7 +9,7 @@ from diagnosis.management import base
 
 
 class Command(base.Command):
-    help = "List the models at hand, the served one with a star, and what was measured of each."
+    help = "List the installed models with their measured figures; the served one has a star."
 
     def handle(self, *args: Any, **options: Any) -> None:
         say = self.stdout.write

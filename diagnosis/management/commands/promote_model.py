@@ -11,17 +11,17 @@ from diagnosis.management import base
 
 class Command(base.Command):
     help = (
-        "Make a model the served one, if on the test split it is not worse than the one that is. Both must have been "
-        "measured there by evaluate_model. Running servers take it up by themselves."
+        "Serve a model, if it is not worse on the test split than the one served now. Both must have been "
+        "measured there by evaluate_model. Running servers switch by themselves."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         which = parser.add_mutually_exclusive_group(required=True)
-        which.add_argument("version", nargs="?", metavar="VERSION", help="one that list_models tells")
+        which.add_argument("version", nargs="?", metavar="VERSION", help="a version that list_models shows")
         which.add_argument(
             "--back",
             action="store_true",
-            help="serve the one from before again, without a comparison; once more, the one before that",
+            help="serve the previous model again, without a comparison; repeat to go back further",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -33,16 +33,16 @@ class Command(base.Command):
         for difference in done.differences:
             say(
                 f"{difference.name:<26} {difference.newcomer:.4f} after {difference.served:.4f}, "
-                f"difference {difference.newcomer - difference.served:+.4f}, at the least {difference.low:+.4f}"
+                f"difference {difference.newcomer - difference.served:+.4f}, at least {difference.low:+.4f}"
             )
         if done.differences:
-            say(f"on {done.pictures} pictures of the test split; at the least: with 95 % certainty, over patients")
+            say(f"on {done.pictures} pictures of the test split; 'at least' holds with 95 % certainty, by patients")
         elif not options["back"]:
-            say("Nothing was compared, since no model could be served.")
-        say(self.style.SUCCESS(f"{done.version} is the served model from now on, after {done.before or 'none'}."))
+            say("Nothing was compared, because no model could be served.")
+        say(self.style.SUCCESS(f"{done.version} is served from now on; before: {done.before or 'none'}."))
         if done.gate_lost:
-            say("Mind that it has no gate: it answers whatever a picture shows.")
+            say("Note that it has no gate: it answers to any picture.")
         if settings.MODEL_BUNDLE:
             say(f"But the setting MODEL_BUNDLE={settings.MODEL_BUNDLE} decides what is served until it is removed.")
         elif done.before and not options["back"]:
-            say("Take it back by: python manage.py promote_model --back")
+            say("Undo this with: python manage.py promote_model --back")

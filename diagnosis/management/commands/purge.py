@@ -12,13 +12,13 @@ from diagnosis.management import base
 
 class Command(base.Command):
     help = (
-        "Delete every upload older than so many days, with its predictions, pictures and heatmaps, "
-        "and stored files as old that no record tells of. For a daily timer."
+        "Delete every upload older than DAYS days, with its predictions, pictures and heatmaps, and stored files "
+        "of that age without a record. For a daily timer."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--older-than", type=int, required=True, metavar="DAYS")
-        parser.add_argument("--dry-run", action="store_true", help="Only tell how many there are.")
+        parser.add_argument("--dry-run", action="store_true", help="Only count them.")
 
     def handle(self, *, older_than: int, dry_run: bool, **options: Any) -> None:
         if not 0 < older_than < 36_500:

@@ -14,13 +14,13 @@ from diagnosis.management import base
 
 class Command(base.Command):
     help = (
-        "Put a file that `backup` wrote in the place of rows, X-rays and heatmaps, once it has been verified. Stop the "
-        "site first. What was there is kept, in folders whose names begin with .before-"
+        "Verify a file that `backup` wrote, and replace rows, X-rays and heatmaps by it. Stop the site first. The "
+        "old data are kept in folders whose names begin with .before-"
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE")
-        parser.add_argument("--force", action="store_true", help="Also where there are data already.")
+        parser.add_argument("--force", action="store_true", help="Replace existing data.")
 
     def handle(self, *, file: Path, force: bool, **options: Any) -> None:
         try:
@@ -28,8 +28,11 @@ class Command(base.Command):
         except backup.Refused as error:
             raise CommandError(str(error)) from error
         except (OSError, sqlite3.Error, DatabaseError) as error:
-            raise CommandError(f"{file} could not be restored: {error}. What was there is in its place.") from error
+            raise CommandError(f"{file} could not be restored: {error}. The existing data are unchanged.") from error
         self.stdout.write(
             f"Restored {made.uploads} uploads and {made.predictions} predictions, as they were at {made.made}."
-            + (" What was there lies in folders beside whose names begin with .before-; delete them in time." * force)
+            + (
+                " The old data are next to it, in folders whose names begin with .before-; delete them when you no "
+                "longer need them." * force
+            )
         )

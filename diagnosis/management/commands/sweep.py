@@ -12,8 +12,8 @@ from diagnosis.management import base
 
 class Command(base.Command):
     help = (
-        "Delete stored files that no record tells of: what a process leaves that is killed while it stores or deletes "
-        "a picture. Nobody can reach them. The production server does so when it starts."
+        "Delete stored files without a record, which a process leaves when it is killed while storing or deleting "
+        "a picture. Nobody can reach them. The production server does this when it starts."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -22,13 +22,15 @@ class Command(base.Command):
             type=int,
             default=retention.IN_FLIGHT // datetime.timedelta(minutes=1),
             metavar="MINUTES",
-            help="Leave younger files alone, whose records may be about to come; 0 only while the site is stopped.",
+            help="Keep files younger than this, whose records may still be written; use 0 only while the site is "
+            "stopped.",
         )
-        parser.add_argument("--dry-run", action="store_true", help="Only tell how many there are.")
+        parser.add_argument("--dry-run", action="store_true", help="Only count them.")
         parser.add_argument(
             "--even-most",
             action="store_true",
-            help="Also where they are more than the others, as in front of another database than theirs.",
+            help="Delete them even if they outnumber the files with a record, which usually means that this is "
+            "the wrong database.",
         )
 
     def handle(self, *, older_than: int, dry_run: bool, even_most: bool, **options: Any) -> None:

@@ -11,10 +11,10 @@ from diagnosis.management import base
 
 class Command(base.Command):
     help = (
-        "Train a network on DATA_DIR/train/{NORMAL,PNEUMONIA}. It is served once promote_model says so, "
-        "or at once where no other can be. After an interruption, the same command goes on where it stopped."
+        "Train a network on DATA_DIR/train/{NORMAL,PNEUMONIA}. promote_model makes it the served model; if no "
+        "other can be served, it is served at once. After an interruption, run the same command again to resume."
     )
-    stopped = "Stopped. The same command goes on where it stopped."
+    stopped = "Stopped. Run the same command again to resume."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("data_dir", type=Path, metavar="DATA_DIR")
@@ -22,8 +22,8 @@ class Command(base.Command):
             "--epochs", type=int, help="passes over the pictures for the pretrained trunk, or for a student"
         )
         parser.add_argument("--small-epochs", type=int, help="passes over the pictures for the small trunk")
-        parser.add_argument("--batch-size", type=int, help="pictures a step")
-        parser.add_argument("--learning-rate", type=float, help="its highest value")
+        parser.add_argument("--batch-size", type=int, help="pictures per step")
+        parser.add_argument("--learning-rate", type=float, help="the peak value")
         parser.add_argument("--size", type=int, help="side of the network's input in pixels, a multiple of 32")
         parser.add_argument("--validation-share", type=float, help="share of patients held out, 0 to 1")
         parser.add_argument("--frozen-blocks", type=int, help="first blocks that keep their ImageNet weights")
@@ -33,19 +33,21 @@ class Command(base.Command):
         start.add_argument(
             "--teacher",
             metavar="MODEL",
-            help="a model that train_model made, to teach a student, half as dear to run, beside the labels",
+            help="train a student of this model, which train_model must have made; it costs half as much to run",
         )
         parser.add_argument(
             "--extra",
             type=Path,
             metavar="DIR",
-            help="further pictures to train on, as export_reviewed writes them; what DATA_DIR holds is left out",
+            help="additional training pictures, as export_reviewed writes them; pictures that DATA_DIR holds are "
+            "left out",
         )
         parser.add_argument(
             "--other-pictures",
             type=Path,
             metavar="DIR",
-            help="folder of KIND/files that are no chest X-rays, to fit the gate; without it there is none",
+            help="pictures that are not chest X-rays, as KIND/files, to fit the gate; without them the model has "
+            "no gate",
         )
         parser.add_argument(
             "--other-chests",
@@ -54,7 +56,7 @@ class Command(base.Command):
             help="chest X-rays of other hospitals, without labels, for the gate and for a student",
         )
         parser.add_argument(
-            "--output", type=Path, metavar="DIR", help="where the bundle goes; the setting MODELS_DIR if absent"
+            "--output", type=Path, metavar="DIR", help="folder for the new model (default: the setting MODELS_DIR)"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -87,10 +89,10 @@ class Command(base.Command):
             raise CommandError(str(error)) from error
         self.stdout.write(self.style.SUCCESS(f"The new model is {folder}"))
         model = folder if root else folder.name
-        self.stdout.write(f"Measure it by: python manage.py evaluate_model {data_dir / 'test'} --model {model}")
+        self.stdout.write(f"Measure it with: python manage.py evaluate_model {data_dir / 'test'} --model {model}")
         if root:
             self.stdout.write(f"Serve it by setting MODEL_BUNDLE={folder}")
         elif current:
-            self.stdout.write("It is served, since no other could be.")
+            self.stdout.write("It is served now, because no other model could be.")
         else:
-            self.stdout.write(f"Serve it, if it is not worse, by: python manage.py promote_model {model}")
+            self.stdout.write(f"If it is not worse, serve it with: python manage.py promote_model {model}")

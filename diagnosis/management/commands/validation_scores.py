@@ -11,15 +11,13 @@ from diagnosis.management import base
 
 class Command(base.Command):
     help = (
-        "Write what the served model, or another, says of its validation pictures into its report, for drift_report. "
-        "train_model does so by itself; models from before it need this once."
+        "Write the scores of a model's validation pictures into its report, for drift_report. train_model does "
+        "this by itself; older models need it once."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument(
-            "data_dir", type=Path, metavar="DATA_DIR", help="the folder that the model was trained from"
-        )
-        parser.add_argument("--model", metavar="VERSION", help="one that list_models tells, or a folder")
+        parser.add_argument("data_dir", type=Path, metavar="DATA_DIR", help="the folder that the model was trained on")
+        parser.add_argument("--model", metavar="VERSION", help="a version that list_models shows, or a folder")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
