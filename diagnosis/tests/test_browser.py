@@ -160,7 +160,7 @@ def test_results_are_selected_compared_and_deleted(quiet_page: Page, live_server
     expect(page.get_by_role("heading", level=1)).to_have_text("Delete 1 picture?")
     page.get_by_role("button", name="Delete permanently").click()
     expect(page).to_have_url(f"{live_server.url}/history/?sort=oldest")
-    expect(page.get_by_role("status").first).to_contain_text("1 picture and all that came of it")
+    expect(page.get_by_role("status").first).to_contain_text("1 picture was deleted, with everything")
     expect(ticks).to_have_count(2)
     assert Prediction.objects.count() == 2
 

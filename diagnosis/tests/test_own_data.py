@@ -89,7 +89,7 @@ def test_all_that_is_mine_is_deleted_after_the_password(client, alice, bob, char
     assert "Nothing was deleted" in text(refused)
     assert Upload.objects.count() == 2
     done = client.post("/accounts/delete", {"password": "secret of alice"}, follow=True)
-    assert "1 picture and all that came of it are deleted" in text(done)
+    assert "1 picture was deleted, with everything made from it" in text(done)
     assert [upload.owner for upload in Upload.objects.all()] == [charlie]
     assert not Review.objects.exists()
     left = {path.parent.name for path in Path(settings.MEDIA_ROOT).rglob("*") if path.is_file()}
@@ -108,4 +108,4 @@ def test_others_write_while_somebody_deletes_all_that_is_theirs(client, alice, m
     client.force_login(alice)
     done = client.post("/accounts/delete", {"password": "secret of alice"}, follow=True)
     assert left == [3, 1, 0]
-    assert "5 pictures and all that came of them are deleted" in text(done)
+    assert "5 pictures were deleted, with everything made from them" in text(done)

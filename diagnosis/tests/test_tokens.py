@@ -57,7 +57,7 @@ def test_a_token_that_is_over_is_told_of_until_another_is_made(client, alice, bo
     _token, over = ApiToken.objects.create(alice, expiry=timedelta(seconds=-1), name="archive")
     assert [bearer(secret).get("/api/tokens/").status_code for secret in (over, valid)] == [401, 200]
     client.force_login(alice)
-    assert ", over since" in text(client.get("/accounts/"))
+    assert ", expired on" in text(client.get("/accounts/"))
     client.post("/accounts/", {"name": "archive anew", "days": "7"})
     assert set(ApiToken.objects.values_list("name", flat=True)) == {
         "of another account",
@@ -83,7 +83,7 @@ def test_only_what_was_a_token_of_ones_own_is_said_to_be_revoked(client, alice, 
         text(client.post(f"/accounts/tokens/{key}/revoke", follow=True))
         for key in (mine.token_key, mine.token_key, of_bob.token_key)
     ]
-    assert ["The token is revoked" in page for page in said] == [True, False, False]
+    assert ["The token has been revoked" in page for page in said] == [True, False, False]
     assert ["No token was revoked" in page for page in said] == [False, True, True]
     assert bearer(secret).get("/api/tokens/").status_code == 200
 

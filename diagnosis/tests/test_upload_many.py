@@ -209,9 +209,9 @@ def test_a_pause_that_the_server_asks_for_is_kept(upload_page: Page):
     server.answer()
     waits(page, lambda: len(server.open) == 2)
     server.answer(429, {"code": "throttled"}, {"Retry-After": "2"})
-    expect(page.locator(".total__pause")).to_contain_text("a pause of 2 seconds.")
-    expect(page.locator("#told")).to_contain_text("a pause of 2 seconds.")
-    expect(page.locator(".total__pause")).to_contain_text("a pause of 1 second.")
+    expect(page.locator(".total__pause")).to_contain_text("asks to wait 2 seconds.")
+    expect(page.locator("#told")).to_contain_text("asks to wait 2 seconds.")
+    expect(page.locator(".total__pause")).to_contain_text("asks to wait 1 second.")
     page.wait_for_timeout(300)
     assert len(server.seen) == 3
     server.answer()
@@ -233,7 +233,7 @@ def test_nothing_is_lost_where_the_rate_is_low(upload_page: Page, tmp_path, xray
     analyse(page)
     held = row(page, "Waiting, as the server asked").first
     expect(held.get_by_role("button", name="Cancel")).to_be_visible()
-    expect(page.locator(".total__pause")).to_contain_text("The server asks for a pause of 1 second.")
+    expect(page.locator(".total__pause")).to_contain_text("The server asks to wait 1 second.")
     expect(page.locator(".total__counts")).to_contain_text("4 of 6 finished")
     then[0] = 1060.0
     expect(page.locator(".total__counts")).to_contain_text("6 of 6 finished")
