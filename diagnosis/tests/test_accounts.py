@@ -236,6 +236,24 @@ def letter_about(client: Client, address: str) -> list:
     return mail.outbox
 
 
+def test_an_address_is_changed_after_the_password_and_letters_go_there(client, alice):
+    alice.email = "alice@example.org"
+    alice.save()
+    client.force_login(alice)
+    assert "alice@example.org" in text(client.get("/accounts/"))
+    refused = client.post("/accounts/email/", {"email": "thief@example.org", "password": "wrong"})
+    assert refused.status_code == 400
+    assert "That is not your password" in text(refused)
+    assert client.post("/accounts/email/", {"email": "alice", "password": "secret of alice"}).status_code == 400
+    done = client.post("/accounts/email/", {"email": "a@example.org", "password": "secret of alice"}, follow=True)
+    assert "E-mail address: a@example.org." in text(done)
+    assert letter_about(Client(), "alice@example.org") == []
+    (letter,) = letter_about(Client(), "a@example.org")
+    assert letter.to == ["a@example.org"]
+    done = client.post("/accounts/email/", {"email": "", "password": "secret of alice"}, follow=True)
+    assert "a forgotten password cannot be reset" in text(done)
+
+
 def test_a_forgotten_password_is_set_anew_by_the_link_of_a_letter(client, alice):
     alice.email = "alice@example.org"
     alice.save()

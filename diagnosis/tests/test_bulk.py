@@ -87,7 +87,7 @@ def test_answers_of_two_models_are_not_mixed(folder, tmp_path, ending, monkeypat
     run(folder, "--output", output)
     whole = output.read_bytes()
     monkeypatch.setattr("diagnosis.inference.serving.model_version", lambda: "2031.01-1")
-    with pytest.raises(CommandError, match=r"was written by the model 2026\.\d\d-\d+, and 2031\.01-1 answers now.*MODEL_BUNDLE"):
+    with pytest.raises(CommandError, match=r"by the model 2026\.\d\d-\d+, and 2031\.01-1 answers now.*MODEL_BUNDLE"):
         run(folder, "--output", output)
     assert output.read_bytes() == whole
 

@@ -10,7 +10,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
 from diagnosis import services
-from diagnosis.models import AuditEvent, Review, Upload
+from diagnosis.models import ApiToken, AuditEvent, Review, Upload
 from diagnosis.tests.test_accounts import log_in, send, text
 
 pytestmark = pytest.mark.django_db
@@ -86,7 +86,7 @@ def test_all_that_is_mine_is_deleted_after_the_password(client, alice, bob, char
     Review.objects.create(prediction=mine, reviewer=bob, reading=Review.Reading.NORMAL)
     refused = client.post("/accounts/delete", {"password": "wrong"})
     assert refused.status_code == 400
-    assert "Nothing was deleted" in text(refused)
+    assert "Nothing was done" in text(refused)
     assert Upload.objects.count() == 2
     done = client.post("/accounts/delete", {"password": "secret of alice"}, follow=True)
     assert "1 picture was deleted, with everything made from it" in text(done)
@@ -109,3 +109,45 @@ def test_others_write_while_somebody_deletes_all_that_is_theirs(client, alice, m
     done = client.post("/accounts/delete", {"password": "secret of alice"}, follow=True)
     assert left == [3, 1, 0]
     assert "5 pictures were deleted, with everything made from them" in text(done)
+
+
+# --- Closing the account --------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_closed_account_leaves_nothing_but_its_name_its_readings_and_the_log(client, alice, bob, xray, settings):
+    settings.SIGN_UP = True
+    other = Client()
+    other.force_login(bob)
+    theirs = send(other, xray(seed=9))
+    client.force_login(alice)
+    mine = send(client, xray())
+    Review.objects.create(prediction=theirs, reviewer=alice, reading=Review.Reading.NORMAL)
+    _token, secret = ApiToken.objects.create(alice, name="script")
+    refused = client.post("/accounts/close/", {"password": "wrong"})
+    assert refused.status_code == 400
+    assert "Nothing was done" in text(refused)
+    assert "Your account has been closed" in text(
+        client.post("/accounts/close/", {"password": "secret of alice"}, follow=True)
+    )
+    assert client.get("/accounts/").status_code == 302, "logged out"
+    assert list(Upload.objects.values_list("owner__username", flat=True)) == ["bob"]
+    assert [review.reviewer for review in Review.objects.all()] == [alice]
+    assert AuditEvent.objects.filter(prediction=mine.pk, action="deleted").exists()
+    alice.refresh_from_db()
+    assert (alice.is_active, alice.email) == (False, "")
+    assert log_in(Client(), "alice", "secret of alice").status_code == 200, "the form once more"
+    assert Client().get("/api/predictions/", headers={"Authorization": f"Bearer {secret}"}).status_code == 401
+    again = {"username": "Alice", "password1": "Zebra-lamp-72", "password2": "Zebra-lamp-72"}
+    assert Client().post("/accounts/sign-up/", again).status_code == 400, "nobody else takes the name"
+
+
+@pytest.mark.django_db
+def test_a_superuser_cannot_close_the_door_behind_themselves(client, django_user_model):
+    root = django_user_model.objects.create_superuser("root", password="secret of root")
+    client.force_login(root)
+    assert "/accounts/close/" not in client.get("/accounts/").content.decode()
+    said = client.post("/accounts/close/", {"password": "secret of root"}, follow=True)
+    assert "by another superuser" in text(said)
+    root.refresh_from_db()
+    assert root.is_active

@@ -54,6 +54,8 @@ PAGES = {
     ("POST", "/accounts/tokens/{token}/revoke"): (302, 302, 302, 302, 302),
     ("GET", "/accounts/download"): THOSE_LOGGED_IN,
     ("GET", "/accounts/delete"): THOSE_LOGGED_IN,
+    ("GET", "/accounts/email/"): THOSE_LOGGED_IN,
+    ("GET", "/accounts/close/"): THOSE_LOGGED_IN,
 }
 API = {
     ("POST", "/predict"): (401, 200, 200, 200, 200),

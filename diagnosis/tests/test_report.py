@@ -131,7 +131,12 @@ def test_a_contrary_reading_stands_directly_under_the_answer(client, sent, bob, 
 
 
 @pytest.mark.parametrize(
-    ("on", "says"), [("test", "children of 1 to 5 years"), ("validation", "looks better than elsewhere"), (None, "Nobody has measured")]
+    ("on", "says"),
+    [
+        ("test", "children of 1 to 5 years"),
+        ("validation", "looks better"),
+        (None, "Nobody has measured"),
+    ],
 )
 def test_page_and_report_tell_alike_what_a_model_was_measured_on(client, sent, monkeypatch, on, says):
     prediction = sent()

@@ -1,6 +1,5 @@
-"""Accounts: signing up, passwords, API tokens, and a person's own data."""
+"""The doors of an account: signing up, logging in and out, and passwords."""
 
-import datetime
 import threading
 from typing import Any
 
@@ -8,8 +7,7 @@ import axes.utils
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth import authenticate, get_user_model, login, views
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth import get_user_model, login, views
 from django.contrib.auth.forms import PasswordResetForm, UserCreationForm, UsernameField
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_logged_in, user_logged_out
@@ -17,22 +15,19 @@ from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.contrib.messages.views import SuccessMessageMixin
 from django.db import IntegrityError, transaction
 from django.dispatch import receiver
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
-from django.utils import timezone
 from django.utils.decorators import method_decorator
-from django.utils.html import format_html
 from django.utils.translation import get_language, gettext_lazy, ngettext, override
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods
 
-from diagnosis import access, own_data, roles, services
+from diagnosis import access, roles, services
 from diagnosis.api.throttles import AccountThrottle
 from diagnosis.models import ApiToken
-from diagnosis.templatetags import words
 from diagnosis.web import refusals
 
 FORM = "accounts/form.html"
@@ -98,7 +93,7 @@ def sign_up(request: HttpRequest) -> HttpResponse:
         return redirect("account")
     if refusal := _too_often(request):
         return refusal
-    form = SignUpForm(_posted(request))
+    form = SignUpForm(posted(request))
     if form.is_valid() and (user := _made_by(form)):
         login(request, user, backend="django.contrib.auth.backends.ModelBackend")
         messages.success(request, _("Your account has been created, and you are logged in."))
@@ -223,124 +218,6 @@ class PasswordResetConfirm(SuccessMessageMixin, views.PasswordResetConfirmView):
         return response
 
 
-class TokenForm(forms.ModelForm):
-    """A new token: its name, and how long it lasts."""
-
-    days = forms.IntegerField(
-        label=gettext_lazy("Valid for (days)"),
-        min_value=1,
-        max_value=3650,
-        initial=90,
-        help_text=gettext_lazy("1 to 3650."),
-    )
-
-    class Meta:
-        model = ApiToken
-        fields = ("name",)
-
-
-@never_cache
-@login_required
-@require_http_methods(["GET", "HEAD", "POST"])
-def account(request: HttpRequest) -> HttpResponse:
-    """The user's tokens and data; a new token is shown on the page after its making, and never again."""
-    form = TokenForm(_posted(request))
-    if form.is_valid():
-        _token, secret = ApiToken.objects.create(
-            _user(request),
-            expiry=datetime.timedelta(days=form.cleaned_data["days"]),
-            name=form.cleaned_data["name"],
-        )
-        # The message travels in a cookie, so that here too only the digest is kept.
-        said = _("Copy the token now: it is not shown again.")
-        messages.success(request, format_html('{} <code class="secret" id="new-token">{}</code>', said, secret))
-        return redirect("account")
-    person = access.person_of(request)
-    context = {
-        "form": form,
-        "tokens": ApiToken.objects.filter(user=_user(request)),
-        "now": timezone.now(),
-        "roles": [words.named(name) for name in _user(request).groups.values_list("name", flat=True)],
-        "uploads": access.own_uploads(person).count(),
-    }
-    return render(request, "accounts/account.html", context, status=400 if form.is_bound else 200)
-
-
-@login_required
-@require_POST
-def revoke_token(request: HttpRequest, token_key: str) -> HttpResponse:
-    """Delete one of the user's tokens."""
-    count, _by_model = ApiToken.objects.filter(user=_user(request), token_key=token_key).delete()
-    if count:
-        messages.success(request, _("The token has been revoked and no longer works."))
-    else:
-        messages.warning(request, _("No token was revoked: it no longer exists, or is not yours."))
-    return redirect("account")
-
-
-@never_cache
-@login_required
-@require_safe
-def download(request: HttpRequest) -> HttpResponseBase:
-    """All that the user sent, and what they read, as a ZIP file."""
-    response = StreamingHttpResponse(own_data.everything_of(_user(request)), content_type="application/zip")
-    response.headers["Content-Disposition"] = 'attachment; filename="pneumonia-site.zip"'
-    return response
-
-
-class DeleteAllForm(forms.Form):
-    password = forms.CharField(
-        label=gettext_lazy("Your password"), widget=forms.PasswordInput(attrs={"autocomplete": "current-password"})
-    )
-
-    def __init__(self, request: HttpRequest, *args: Any):
-        super().__init__(*args)
-        self.request = request
-
-    def clean_password(self) -> str:
-        password = self.cleaned_data["password"]
-        if authenticate(self.request, username=_user(self.request).get_username(), password=password) is None:
-            raise forms.ValidationError(_("That is not your password. Nothing was deleted."))
-        return password
-
-
-@sensitive_post_parameters()
-@never_cache
-@login_required
-@require_http_methods(["GET", "HEAD", "POST"])
-def delete_all(request: HttpRequest) -> HttpResponse:
-    """Delete all that the user sent, after asking for the password."""
-    person = access.person_of(request)
-    form = DeleteAllForm(request, _posted(request))
-    if form.is_valid():
-        count = services.delete(access.own_uploads(person).only("pk"), by=person)
-        said = ngettext(
-            "%(count)d picture was deleted, with everything made from it.",
-            "%(count)d pictures were deleted, with everything made from them.",
-            count,
-        )
-        messages.success(request, said % {"count": count})
-        return redirect("account")
-    count = access.own_uploads(person).count()
-    context = {
-        "form": form,
-        "title": _("Delete all that is yours"),
-        "intro": ngettext(
-            "This deletes %(count)d picture with its predictions, heatmaps and readings. The audit log stays. "
-            "This cannot be undone.",
-            "This deletes %(count)d pictures with their predictions, heatmaps and readings. The audit log stays. "
-            "This cannot be undone.",
-            count,
-        )
-        % {"count": count},
-        "button": _("Delete permanently"),
-        "danger": True,
-        "back": "account",
-        "back_text": _("Back to the account, and delete nothing"),
-    }
-    return render(request, FORM, context, status=400 if form.is_bound else 200)
-
-
 def _too_often(request: HttpRequest) -> HttpResponse | None:
     """The refusal, where a form for strangers was sent too often from one address."""
     if request.method != "POST" or not (seconds := AccountThrottle().seconds_to_wait(request)):
@@ -354,11 +231,6 @@ def locked_out(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
     return refusals.too_often(request, seconds, minutes=seconds // 60)
 
 
-def _posted(request: HttpRequest) -> Any:
+def posted(request: HttpRequest) -> Any:
+    """What a form is bound to: None until it was sent."""
     return request.POST if request.method == "POST" else None
-
-
-def _user(request: HttpRequest) -> User:
-    if not isinstance(request.user, get_user_model()):
-        raise TypeError("login_required stands before this")
-    return request.user
