@@ -13,117 +13,97 @@ import numpy as np
 from keras import layers, ops
 
 
-@keras.saving.register_keras_serializable("pneumonia_site")
-class RandomGamma(layers.Layer):
-    """Raise each picture to a power drawn log-uniformly from 1/limit..limit: the exposure curve of another machine."""
+class _Random(layers.Layer):
+    """Changes each picture by chance, up to `limit`, in training alone; pictures are float32 of 0..1 here."""
 
-    def __init__(self, limit: float = 1.6, seed: int = 0, **kwargs):
+    limit = 1.0
+
+    def __init__(self, limit: float | None = None, seed: int = 0, **kwargs):
         super().__init__(**kwargs)
-        self.limit, self.seed = limit, seed
+        self.limit, self.seed = self.limit if limit is None else limit, seed
         self.generator = keras.random.SeedGenerator(seed)
 
     def call(self, pictures, training=False):
-        if not training:
-            return pictures
-        span = math.log(self.limit)
-        power = keras.random.uniform((ops.shape(pictures)[0], 1, 1, 1), -span, span, seed=self.generator)
-        return ops.power(ops.clip(pictures, 1e-4, 1.0), ops.exp(power))
+        return self.change(pictures) if training else pictures
+
+    def change(self, pictures):
+        raise NotImplementedError
 
     def get_config(self):
         return {**super().get_config(), "limit": self.limit, "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable("pneumonia_site")
-class RandomShading(layers.Layer):
+class RandomGamma(_Random):
+    """Raise each picture to a power drawn log-uniformly from 1/limit..limit: the exposure curve of another machine."""
+
+    limit = 1.6
+
+    def change(self, pictures):
+        span = math.log(self.limit)
+        power = keras.random.uniform((ops.shape(pictures)[0], 1, 1, 1), -span, span, seed=self.generator)
+        return ops.power(ops.clip(pictures, 1e-4, 1.0), ops.exp(power))
+
+
+@keras.saving.register_keras_serializable("pneumonia_site")
+class RandomShading(_Random):
     """Brighten and darken each picture smoothly from place to place, by up to `limit` of its value.
 
     Anode heel, a patient turned a little, scattered rays: brightness of a place alone says little.
     """
 
-    def __init__(self, limit: float = 0.3, seed: int = 0, **kwargs):
-        super().__init__(**kwargs)
-        self.limit, self.seed = limit, seed
-        self.generator = keras.random.SeedGenerator(seed)
+    limit = 0.3
 
-    def call(self, pictures, training=False):
-        if not training:
-            return pictures
+    def change(self, pictures):
         count, height, width, _ = ops.shape(pictures)
         coarse = keras.random.uniform((count, 3, 3, 1), -self.limit, self.limit, seed=self.generator)
         return ops.clip(pictures * (1 + ops.image.resize(coarse, (height, width))), 0, 1)
 
-    def get_config(self):
-        return {**super().get_config(), "limit": self.limit, "seed": self.seed}
-
 
 @keras.saving.register_keras_serializable("pneumonia_site")
-class RandomResolution(layers.Layer):
-    """Soften each picture as if it had been stored smaller, by a factor drawn from 1..4.
+class RandomResolution(_Random):
+    """Soften each picture as if it had been stored smaller, by a factor drawn log-uniformly from 1..2^limit; limit <= 2.
 
     In the public set the sharpness of a picture tells which class it was collected for.
     """
 
-    def __init__(self, seed: int = 0, **kwargs):
-        super().__init__(**kwargs)
-        self.seed = seed
-        self.generator = keras.random.SeedGenerator(seed)
+    limit = 2.0
 
-    def call(self, pictures, training=False):
-        if not training:
-            return pictures
+    def change(self, pictures):
         count, height, width, _ = ops.shape(pictures)
         half, quarter = (
             ops.image.resize(ops.average_pool(pictures, factor, factor), (height, width)) for factor in (2, 4)
         )
-        octaves = keras.random.uniform((count, 1, 1, 1), 0, 2, seed=self.generator)
+        octaves = keras.random.uniform((count, 1, 1, 1), 0, self.limit, seed=self.generator)
         finer, coarser = ops.where(octaves < 1, pictures, half), ops.where(octaves < 1, half, quarter)
         return finer + (coarser - finer) * (octaves % 1)
 
-    def get_config(self):
-        return {**super().get_config(), "seed": self.seed}
-
 
 @keras.saving.register_keras_serializable("pneumonia_site")
-class RandomNoise(layers.Layer):
+class RandomNoise(_Random):
     """Add Gaussian grain, of a deviation drawn from 0..limit for each picture: sharpness alone says little."""
 
-    def __init__(self, limit: float = 0.08, seed: int = 0, **kwargs):
-        super().__init__(**kwargs)
-        self.limit, self.seed = limit, seed
-        self.generator = keras.random.SeedGenerator(seed)
+    limit = 0.08
 
-    def call(self, pictures, training=False):
-        if not training:
-            return pictures
+    def change(self, pictures):
         deviation = keras.random.uniform((ops.shape(pictures)[0], 1, 1, 1), 0, self.limit, seed=self.generator)
         grain = keras.random.normal(ops.shape(pictures), seed=self.generator)
         return ops.clip(pictures + deviation * grain, 0, 1)
 
-    def get_config(self):
-        return {**super().get_config(), "limit": self.limit, "seed": self.seed}
-
 
 @keras.saving.register_keras_serializable("pneumonia_site")
-class RandomBorder(layers.Layer):
+class RandomBorder(_Random):
     """Cover the four edges of each picture, each up to `limit` of its side wide, with one grey, as collimators do."""
 
-    def __init__(self, limit: float = 0.12, seed: int = 0, **kwargs):
-        super().__init__(**kwargs)
-        self.limit, self.seed = limit, seed
-        self.generator = keras.random.SeedGenerator(seed)
+    limit = 0.12
 
-    def call(self, pictures, training=False):
-        if not training:
-            return pictures
+    def change(self, pictures):
         count, height, width, _ = ops.shape(pictures)
         edges = keras.random.uniform((4, count, 1, 1, 1), 0, self.limit, seed=self.generator)
         y = ops.reshape(ops.linspace(0.0, 1.0, height), (1, height, 1, 1))
         x = ops.reshape(ops.linspace(0.0, 1.0, width), (1, 1, width, 1))
         inside = (y >= edges[0]) & (y <= 1 - edges[1]) & (x >= edges[2]) & (x <= 1 - edges[3])
         return ops.where(inside, pictures, keras.random.uniform((count, 1, 1, 1), seed=self.generator))
-
-    def get_config(self):
-        return {**super().get_config(), "limit": self.limit, "seed": self.seed}
 
 
 @keras.saving.register_keras_serializable("pneumonia_site")
