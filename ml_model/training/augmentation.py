@@ -62,7 +62,7 @@ class RandomShading(_Random):
 
 @keras.saving.register_keras_serializable("pneumonia_site")
 class RandomResolution(_Random):
-    """Soften each picture as if it had been stored smaller, by a factor drawn log-uniformly from 1..2^limit; limit <= 2.
+    """Soften each picture as if it had been stored smaller, by a factor drawn log-uniformly from 1..2^limit, up to 4.
 
     In the public set the sharpness of a picture tells which class it was collected for.
     """
