@@ -1,4 +1,4 @@
-"""The admin site, which roles open and not the flag `is_staff`."""
+"""The admin site, opened by roles and not by the flag `is_staff`."""
 
 from django.contrib import admin
 from django.contrib.auth.forms import AuthenticationForm

@@ -1,4 +1,4 @@
-"""Rows that nobody changes afterwards, whatever part of the program tries."""
+"""Rows that no part of the program can change once they are written."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from django.db import models
 
 
 class AppendOnly(models.Model):
-    """Rows that are written once: a row can be neither changed nor deleted, alone or in numbers."""
+    """Rows that are written once: they can be neither changed nor deleted, one by one or in bulk."""
 
     class QuerySet(models.QuerySet):
         def update(self, **values: Any) -> int:

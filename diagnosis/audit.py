@@ -1,4 +1,4 @@
-"""Keep who looked at, made, reviewed, exported or deleted what. Nothing here is ever changed or deleted."""
+"""The audit log: who looked at, made, reviewed, exported or deleted what. Nothing in it is ever changed or deleted."""
 
 from collections.abc import Iterable
 
@@ -33,7 +33,7 @@ def record_many(actor: object, action: AuditEvent.Action, detail: str) -> None:
 
 
 def record_heatmap(person: access.Person, prediction: Prediction) -> None:
-    """Keep that `person` was shown the heatmap, which tells of the answer, unless they know the answer anyway.
+    """Record that `person` was shown the heatmap, which gives the answer away, unless they know the answer already.
 
     Pages show it beside the answer, and browsers fetch it again and again: once is enough.
     """

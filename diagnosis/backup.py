@@ -1,4 +1,4 @@
-"""One file that holds all that the site keeps, rows and pictures, and the way back from it. For SQLite.
+"""Backup and restore: all rows and pictures of the site in one file. For SQLite.
 
 A backup is a ZIP file: `database.sqlite3`, `media/` with the files that its rows tell of, and `backup.json`.
 """

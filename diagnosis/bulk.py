@@ -1,4 +1,4 @@
-"""Any number of picture files -> a row each, in their order, on all cores and in constant memory. Nothing is stored."""
+"""Any number of picture files -> one row each, in order, on all cores and in constant memory. Nothing is stored."""
 
 import os
 import stat

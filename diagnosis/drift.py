@@ -1,4 +1,4 @@
-"""Whether the pictures that come are still like those the model was validated on, told by its scores."""
+"""Drift: whether incoming pictures still resemble those the model was validated on, judged by its scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ LATEST = 500
 
 @dataclass(frozen=True)
 class Measure:
-    """One of the model's two scores, how its latest values compare with validation, and that in words."""
+    """One of the model's two scores: how its latest values compare with validation, in figures and in words."""
 
     name: str
     title: str
@@ -42,8 +42,8 @@ class Drift:
 def drift(latest: int = LATEST) -> Drift:
     """Compare the last `latest` scores of the model that answers with those of its validation pictures.
 
-    Of all that was sent, whoever sent it. Pictures that the gate refused count for its score alone, and
-    what people had analysed all the same, not at all.
+    Everybody's uploads count. Pictures that the gate refused count only for the gate's score; those analysed all the
+    same do not count.
     """
     version = serving.model_version()
     own = Prediction.objects.filter(model_version=version)

@@ -1,4 +1,4 @@
-"""Predictions as the rows of a file: CSV, XLSX or JSON. Who may have which is asked before."""
+"""Predictions as the rows of a file: CSV, XLSX or JSON. The caller has checked who may have them."""
 
 import re
 from collections.abc import Mapping
@@ -26,10 +26,10 @@ def rows(predictions: QuerySet[Any]) -> QuerySet[Any]:
 
 
 def record(person: access.Person, *, count: int, title: str, filters: Mapping[str, str]) -> None:
-    """Keep that `person` took `count` predictions along as a file, and by which filters.
+    """Record that `person` exported `count` predictions, and by which filters.
 
-    The log holds no file names, so it does not hold either what was searched for in them. Nor does it hold that
-    nobody took nothing: strangers could fill it, and nothing is ever taken out of it.
+    The log holds no file names, and so no words searched for in them. Empty exports are not recorded: strangers could
+    fill the log with them, and nothing is ever removed from it.
     """
     if person == access.Person():
         return

@@ -1,4 +1,5 @@
-"""What the machine fails at: a full disk, a database or cache that cannot be written. It decides what is told then."""
+"""Failures of the machine (a full disk, a database or cache that cannot be written), and how requests are answered
+then."""
 
 import errno
 import sqlite3
@@ -11,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 @dataclass(frozen=True)
 class Fault:
-    """How a request is answered that the machine failed at: `code` for programs, `detail` for people."""
+    """The answer to a request that failed because of the machine: `code` for programs, `detail` for people."""
 
     status: int
     code: str

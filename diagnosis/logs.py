@@ -1,4 +1,4 @@
-"""What the log says, and what it never says: names of files and people, addresses with what was searched, tokens.
+"""What the log says, and what it never says: names of files and people, URLs with search words, tokens.
 
 Our own messages are written to be safe. Those of libraries carry what people sent (addresses, names,
 host headers), so of these only the fixed part is kept, and of exceptions the kind and the place,
@@ -78,7 +78,7 @@ def _id_of(record: logging.LogRecord) -> str:
 
 
 def _message(record: logging.LogRecord) -> str:
-    """The message, if it is ours, and else what is the same each time: texts that were put into it are left out."""
+    """The message, if it is ours; otherwise only its fixed part, without the texts put into it."""
     if _is_ours(record.name) or (record.name == _SERVER and record.levelno <= logging.INFO):
         return _message_of_ours(record)
     if record.name.startswith(_REFUSALS):  # its message is whole, and may quote a header or a path

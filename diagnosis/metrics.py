@@ -1,4 +1,4 @@
-"""What is counted and timed for Prometheus. docs/monitoring.md tells what each figure means.
+"""What is counted and timed for Prometheus. docs/monitoring.md explains each metric.
 
 Labels have few values each: no keys, no names, nothing that people write. A single process counts in its memory.
 Where there are several workers, each counts in files of its own in the folder that the environment

@@ -1,6 +1,5 @@
-"""What happens to a request before its view: it gets an id, is counted, and may be answered or refused at once.
-
-And what is told when the machine fails.
+"""What happens to a request around its view: it gets an id, is counted, may be answered or refused at once, and is
+answered when the machine fails.
 """
 
 import contextlib
@@ -73,11 +72,11 @@ def answer_probes(get_response: Handler) -> Handler:
 
 
 def keep_answers_private(get_response: Handler) -> Handler:
-    """Let nobody keep an answer that does not say itself how long it is good for, but the person's own browser; and
-    not that one either where there is a session.
+    """Unless a response sets its own caching rules, let only the person's own browser cache it, and not even that
+    within a session.
 
-    Pages and the API's answers tell of one person's pictures. What a browser may keep, it shows once more to whoever
-    goes back after that person has logged out. What scripts keep in it goes when they log out.
+    Pages and API answers show one person's pictures, and a browser would show cached ones to whoever presses Back after
+    that person has logged out. What scripts keep in it goes when they log out.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
@@ -167,7 +166,7 @@ def take_along_what_was_in_flight(get_response: Handler) -> Handler:
 
 
 def explain_wrong_method(get_response: Handler) -> Handler:
-    """Give 405 a page, where Django sends nothing: somebody opened an address that a form is sent to."""
+    """Give 405 a page, where Django sends an empty one: somebody opened an address that only receives forms."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
@@ -181,7 +180,7 @@ def explain_wrong_method(get_response: Handler) -> Handler:
 
 
 class FaultsOfTheMachine:
-    """Answers 507 or 503 where a view fails since nothing can be stored; problems.server_error does so elsewhere."""
+    """Answers 507 or 503 when a view fails because nothing can be stored; problems.server_error does so elsewhere."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]):
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""What is kept: uploads, predictions, readings, audit log, API tokens. The database refuses what cannot be true."""
+"""What is stored: uploads, predictions, readings, audit log, API tokens. The database refuses impossible rows."""
 
 import uuid
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""All that the site keeps of one person, as a file for them to take along."""
+"""All that the site stores about one person, as a file to download."""
 
 import io
 import json
@@ -16,7 +16,7 @@ from diagnosis.models import Prediction
 
 
 def everything_of(user: User) -> Iterator[bytes]:
-    """A ZIP file with all that is of `user`, in pieces that are made as they are asked for.
+    """A ZIP file with everything of `user`, in chunks that are made as they are read.
 
     The pictures that they sent, as stored, heatmaps and predictions.json; and readings.json, the readings they wrote.
     A file that storage has lost is null there.

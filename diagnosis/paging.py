@@ -1,4 +1,4 @@
-"""Page after page of a list that grows and shrinks meanwhile, for pages and API alike."""
+"""Keyset pagination: pages of a list that grows and shrinks meanwhile, for pages and API alike."""
 
 import datetime
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from django.db.models import Model, Q, QuerySet
 
 
 class NoSuchPage(ValueError):
-    """The cursor is none of this list in this order."""
+    """The cursor does not belong to this list in this order."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class Page:
 def page(queryset: QuerySet, *, size: int, cursor: str | None = None) -> Page:
     """The page at `cursor`, or the first one. Raises NoSuchPage.
 
-    It goes on behind the last row by that row's own values, never by counting rows. So nothing
-    is shown twice or left out when rows come or go in between, a thousand rows with the same
-    time or probability are no obstacle, the key deciding among equals, and the last page costs
-    no more than the first. The query set must be ordered by one column that is never empty.
+    It continues after the last row by that row's own values, never by counting rows. So nothing is repeated or skipped
+    when rows come or go in between, a thousand rows with the same time or probability are no obstacle, the key deciding
+    among equals, and the last page costs no more than the first. The query set must be ordered by one column that is
+    never empty.
     """
     ordering, column, descending = _order(queryset)
     # A cursor is signed: whatever it holds was put there by `link`, for the same list in the same order.

@@ -1,4 +1,4 @@
-"""A prediction's pictures as HTTP answers, for pages and API alike. Whether the caller may see them is asked before."""
+"""A prediction's pictures as HTTP responses, for pages and API alike. The caller has checked who may see them."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ def heatmap(request: HttpRequest, prediction: Prediction) -> HttpResponseBase:
 
 
 def _kept_by_browser(request: HttpRequest, etag: str, answer: Callable[[], HttpResponseBase]) -> HttpResponseBase:
-    """304 where the caller has it already, and 412 where they want to have another.
+    """304 if the caller has the current file already, 412 if they ask for another one.
 
     A file never changes, and only this person's browser may keep it: for them alone, should others use it too.
     Raises FileMissing.

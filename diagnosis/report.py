@@ -1,4 +1,4 @@
-"""A result on one sheet: what it says, in words, for the printable page and for the PDF alike."""
+"""A result on one sheet, in words, for the printable page and the PDF alike."""
 
 import functools
 import importlib.util

@@ -1,4 +1,4 @@
-"""What is deleted by its age: uploads after their time, and stored files that no row tells of."""
+"""Deletion by age: old uploads, and stored files without a row."""
 
 import contextlib
 import datetime
@@ -16,14 +16,14 @@ from diagnosis.models import Prediction, Upload
 
 @dataclass(frozen=True)
 class Purged:
-    """How many uploads were, or would be, deleted, and how many files that no row tells of."""
+    """How many uploads were, or would be, deleted, and how many files without a row."""
 
     uploads: int
     stray_files: int
 
 
 def purge(older_than: datetime.timedelta, *, dry_run: bool = False) -> Purged:
-    """Delete every upload sent longer ago than that, whoever sent it, and then files as old that no row tells of.
+    """Delete every upload sent longer ago than that, whoever sent it, and then files of that age without a row.
 
     Raises MostUnknown as `sweep` does.
     """
@@ -41,11 +41,11 @@ IN_FLIGHT = datetime.timedelta(hours=1)
 
 
 class MostUnknown(Exception):
-    """Rows tell of fewer stored files than none does: the database is another one's. `str()` is a sentence."""
+    """More stored files are without a row than with one: this is probably the wrong database. `str()` is a sentence."""
 
 
 def sweep(older_than: datetime.timedelta = IN_FLIGHT, *, dry_run: bool = False, even_most: bool = False) -> int:
-    """Delete stored files as old that no row tells of, and return how many.
+    """Delete stored files of that age without a row, and return how many.
 
     They are what a process leaves that dies between writing files and rows, or between deleting rows and files.
     A younger one may belong to a request in flight, whose rows are about to come. Raises MostUnknown, and deletes

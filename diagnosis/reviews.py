@@ -1,4 +1,4 @@
-"""Readings by people: what to read next, recording a reading, and which reading holds."""
+"""Readings by people: what to read next, recording a reading, and which reading counts."""
 
 import datetime
 from collections.abc import Collection
@@ -84,7 +84,7 @@ def disputed(predictions: QuerySet[Prediction]) -> QuerySet[Prediction]:
 
 
 def differing(predictions: QuerySet[Prediction]) -> QuerySet[Prediction]:
-    """Those of `predictions` whose reading that holds is another than the model's answer; no unreadable ones."""
+    """Those of `predictions` whose current reading differs from the model's answer; without unreadable ones."""
     reading = that_hold().filter(prediction=OuterRef("pk"), reading__in=Prediction.Label.values)
     return predictions.filter(Exists(reading.exclude(reading=OuterRef("label"))))
 
@@ -127,9 +127,9 @@ def waiting(reviewer: access.Person, *, skipped: Collection[str] = ()) -> list[Q
 def most_helpful(reviewer: access.Person, *, skipped: Collection[str] = ()) -> Prediction | None:
     """What `reviewer` has not read yet and a reading would help most; None where nothing waits.
 
-    What nobody has read comes first; among that the uncertain, then those whose picture versions of the model
-    answered differently, then the newest. What others have read follows in the same order: a second reading tells how
-    far readers agree. It is asked rank after rank: to sort all by their ranks is to read all for each reading.
+    What nobody has read comes first; among that the uncertain, then those whose picture versions of the model answered
+    differently, then the newest. What others have read follows in the same order: a second reading tells how far
+    readers agree. The database is asked rank by rank, because sorting by rank would read every row for each reading.
     """
     for these in waiting(reviewer, skipped=skipped):
         if found := these.filter(uncertain=True).first() or _answered_differently(these) or these.first():

@@ -23,7 +23,7 @@ PERMISSIONS: dict[str, dict[str, list[str]]] = {
 
 
 def give(user: User, role: str) -> None:
-    """Give `user` a role beside those they have. Its group is made anew where somebody has renamed or deleted it."""
+    """Give `user` a role beside those they have. Its group is created again if somebody has renamed or deleted it."""
     if not Group.objects.filter(name=role).exists():
         ensure()
     user.groups.add(Group.objects.get(name=role))

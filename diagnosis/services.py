@@ -1,4 +1,4 @@
-"""What the application does. Pages, API, admin and commands translate and call."""
+"""What the application does. Pages, API, admin and commands only translate requests and call these functions."""
 
 import contextlib
 import functools
@@ -37,7 +37,7 @@ class _AnsweredMeanwhile(Exception):
 
 
 class NotStored(Exception):
-    """The machine could not keep a picture; nothing of it was kept. `fault` tells why."""
+    """The machine could not store a picture; nothing of it was stored. `fault` says why."""
 
     def __init__(self, fault: faults.Fault):
         super().__init__(fault.detail)
@@ -45,7 +45,7 @@ class NotStored(Exception):
 
 
 def _code_of(error: Exception) -> str:
-    """Of a picture that got no answer, as docs/api.md has it."""
+    """The code, as in docs/api.md, of why a picture got no answer."""
     if fault := faults.fault_of(error):
         return fault.code
     if isinstance(error, FileNotFoundError):
@@ -66,9 +66,9 @@ def diagnose(
     number: int = 0,
     request_digest: str = "",
 ) -> Prediction:
-    """Analyse one picture and keep picture, heatmap and answer, all of them or none.
+    """Analyse one picture and store picture, heatmap and answer: all of them or none.
 
-    The picture is kept without its metadata, which may tell of people and places.
+    The picture is stored without its metadata, which may identify people and places.
 
     name: what the sender calls the file; kept as a label, never used as a path. force: give
     an answer even to what is no frontal chest X-ray. Without it such a picture is kept as
@@ -120,7 +120,7 @@ def diagnose(
 
 
 def digest_of_several(files: Iterable[File], *, operating_point: str | None = None, force: bool = False) -> str:
-    """What tells a request for several files, or for one where several may come, from any other."""
+    """The digest that distinguishes a request for several files, or for one where several may come, from any other."""
     digests = []
     for file in files:
         digest = hashlib.sha256()
@@ -144,7 +144,7 @@ def _kept_key(idempotency_key: str, number: int) -> str:
 
 
 def answered(sender: access.Person, idempotency_key: str, number: int, request_digest: str) -> Prediction | None:
-    """What that file of that request got already; raises KeyReused where any file came in another request."""
+    """The answer that this file of this request already got; raises KeyReused if the key came with another request."""
     if not idempotency_key:
         return None
     keys = [_kept_key(idempotency_key, one) for one in range(settings.MAX_FILES_PER_REQUEST)]
@@ -161,9 +161,9 @@ def answered(sender: access.Person, idempotency_key: str, number: int, request_d
 def analyse_all_the_same(rejected: Prediction, *, by: access.Person) -> Prediction:
     """Analyse a rejected picture again, whatever it shows: a further prediction of the same upload, `forced`.
 
-    Should the served model take it for a chest X-ray, the new prediction is an ordinary one. Asked again, as by
-    whoever went back to the page with the button, it is the same one while the same model answers.
-    Raises serving.Unavailable without a classifier, NotStored, and FileNotFoundError where storage has lost it.
+    Should the served model take it for a chest X-ray, the new prediction is an ordinary one. Asked again while the same
+    model answers, it returns the same prediction. Raises serving.Unavailable without a classifier, NotStored, and
+    FileNotFoundError where storage has lost it.
     """
     upload = rejected.upload
     known = serving.operating_points()
@@ -232,7 +232,8 @@ def _store(
 ) -> None:
     """Write `files` and insert `rows`; a failure leaves none of them. Raises NotStored where the machine failed.
 
-    check: raises what speaks against the rows. It is called in their transaction, which SQLite lets no other begin.
+    check: raises if the rows must not be stored. It is called inside their transaction, beside which SQLite lets no
+    other begin.
     """
     # Also those that a full disk lets begin and not end, whose field never learns its name.
     names = [field.field.generate_filename(field.instance, file_name) for field, file_name, _ in files]
@@ -261,7 +262,7 @@ def _store(
 
 
 def earlier_results(prediction: Prediction) -> QuerySet[Prediction]:
-    """What the same sender was told of the very same picture before, newest first."""
+    """Earlier results of the very same picture for the same sender, newest first."""
     upload = prediction.upload
     sent = access.own_uploads(access.Person(user=upload.owner, visitor=upload.visitor)).filter(sha256=upload.sha256)
     # By the few uploads: joined, SQLite would walk all that somebody sent, the newest first.

@@ -26,7 +26,7 @@ BINS = 20
 class Counts:
     """How many predictions there are. by_...: value -> predictions.
 
-    An answer to a picture that the gate refused is none to count on: it is neither in `by_label` nor `uncertain`.
+    Answers to pictures that the gate refused are unreliable, and count neither in `by_label` nor as `uncertain`.
     """
 
     predictions: int

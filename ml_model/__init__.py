@@ -1,4 +1,4 @@
-"""The network and everything around it, as a plain library: no Django in here.
+"""The network and everything around it, as a plain library without Django.
 
 Serving needs the names below. `ml_model.training` and `ml_model.evaluation` are asked
 for by name when they are needed, since training brings TensorFlow with it.

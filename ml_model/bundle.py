@@ -32,11 +32,11 @@ NORMAL, PNEUMONIA = LABELS = ("Normal", "Pneumonia")
 
 
 class BundleError(Exception):
-    """A bundle that cannot be served. `str()` says what is wrong and which command mends it."""
+    """A bundle that cannot be served. `str()` says what is wrong and which command fixes it."""
 
 
 def mend(folder: Path) -> str:
-    """What mends a bundle in `folder` that cannot be served, as a sentence."""
+    """A sentence that says how to fix a bundle in `folder` that cannot be served."""
     in_repository = folder.resolve().is_relative_to(TRAINED.resolve())
     source = "with `git checkout -- ml_model/trained`" if in_repository else "from where it was made"
     return f"Restore it {source}, or train a new one with `python manage.py train_model DATA_DIR`."
@@ -62,7 +62,7 @@ class OperatingPoint:
 
 @dataclass(frozen=True)
 class Gate:
-    """What keeps out pictures that are no frontal chest X-ray.
+    """The gate: what keeps out pictures that are not frontal chest X-rays.
 
     threshold: of the chest X-ray score, 0..1; below it a picture is refused. measured: counts
     on pictures that fitting did not see, for people to read; on `validation` the threshold was set.

@@ -230,8 +230,8 @@ def _load(
 def who_stays_together(pictures: PictureSet) -> np.ndarray:
     """(n,) of str: the patient of each picture, or one name for all patients of whom the very same picture is there.
 
-    As with copies under another name, which would else be learned from and validated on. The name is that of the first
-    patient, so a further copy may move the others.
+    Otherwise copies under another name would be both learned from and validated on. The name is that of the first
+    patient, so adding a copy may move other pictures.
     """
     others: dict[str, str] = {}
 
@@ -249,10 +249,10 @@ def who_stays_together(pictures: PictureSet) -> np.ndarray:
 
 
 def in_validation(patients: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Bool (n,): whose patient falls into the validation part.
+    """Bool (n,): which pictures belong to validation.
 
-    A hash of the patient decides, so that adding pictures moves nobody, and every
-    picture of a patient is on one side.
+    A hash of the patient decides. So all pictures of a patient are on one side, and adding pictures moves no other
+    patient.
     """
 
     def drawn(patient: str) -> bool:

@@ -1,4 +1,4 @@
-"""Take out of a picture file what tells of people and places, and leave its pixels as they are.
+"""Remove from a picture file what may identify people and places, and leave its pixels as they are.
 
 Cameras, workstations and exporting programs write names, dates, places, serial numbers and
 whole small pictures into a file, and anything may follow a picture's end. What is kept here

@@ -1,4 +1,4 @@
-"""What may be wrong with a picture, told from its pixels alone: hints for the person, which change no answer.
+"""What may be wrong with a picture, judged from its pixels alone: hints for people, which change no answer.
 
 Each measure has one threshold, set so that it speaks of one or two in a thousand of the 5,216 train
 pictures of the public set. Shares of them and, in brackets, of 200 normal adults (RSNA challenge):

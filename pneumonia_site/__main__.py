@@ -1,4 +1,4 @@
-"""`python -m pneumonia_site` serves the site for others: it becomes gunicorn, as gunicorn.py configures it.
+"""`python -m pneumonia_site` serves the site in production: it becomes gunicorn, configured by gunicorn.py.
 
 gunicorn itself reads WEB_CONCURRENCY before any configuration, and ends in a traceback where that is no number.
 """

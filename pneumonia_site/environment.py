@@ -1,7 +1,7 @@
-"""How settings.py and gunicorn.py read the environment and the file .env: typed, and what cannot be is refused by name.
+"""How settings.py and gunicorn.py read the environment and the file .env: typed; invalid values are refused by name.
 
-Any setting NAME may lie in a file, which NAME_FILE names. An empty one counts as not set. Refusals are
-ImproperlyConfigured, one sentence each, which is all that a start shows of them.
+NAME_FILE may name a file that holds the setting NAME. An empty setting counts as unset. Refusals are
+ImproperlyConfigured with one sentence, which is all that a start shows.
 """
 
 import contextlib

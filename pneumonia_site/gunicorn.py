@@ -1,6 +1,6 @@
-"""How gunicorn serves the site: `python -m pneumonia_site`, which `make production` calls, starts it with this.
+"""Gunicorn's configuration; `python -m pneumonia_site`, which `make production` calls, starts it with this.
 
-Read by gunicorn, never imported by the site. docs/deploy.md tells of systemd and nginx, benchmarks/NOTES.md of the
+Read by gunicorn, never imported by the site. docs/deploy.md covers systemd and nginx, benchmarks/NOTES.md the
 measurements behind the numbers.
 """
 

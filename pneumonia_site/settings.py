@@ -1,4 +1,4 @@
-"""Settings, read once from the environment (or a file .env); environment.py says how. .env.example lists each.
+"""Settings, read once from the environment or a file .env, by environment.py. .env.example lists each.
 
 Nothing needs to be set. Until ALLOWED_HOSTS is, a site with DEBUG off answers this machine alone.
 """
@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pneumonia_site.environment import BASE_DIR, env
 from pneumonia_site.sqlite import OwnersAlone
 
-# Everything that running makes lies here: database, pictures, training checkpoints.
+# Everything the site writes: database, pictures, training checkpoints.
 VAR_DIR = env.folder("VAR_DIR", default=BASE_DIR / "var")
 
 # --- Security ---------------------------------------------------------------------------
@@ -46,7 +46,7 @@ THIS_MACHINE = ["localhost", "127.0.0.1", "[::1]"]
 ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", default=["*"] if DEBUG else THIS_MACHINE)
 CSRF_TRUSTED_ORIGINS = env.origins("CSRF_TRUSTED_ORIGINS", default=[])
 
-# Where others are served, browsers are sent to HTTPS and told to stay there, and cookies travel over it alone.
+# For others, browsers are redirected to HTTPS and told to stay there (HSTS), and cookies are sent over HTTPS only.
 HTTPS = env.flag("HTTPS", default=not DEBUG and ALLOWED_HOSTS != THIS_MACHINE)
 SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^(healthz|readyz|metrics)$"]  # load balancers ask without it
@@ -54,7 +54,7 @@ SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 NUM_PROXIES = env.number("NUM_PROXIES", default=0, least=0, most=100)
 if NUM_PROXIES:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-# Whether other hosts of the domain, too, have HTTPS alone, and for all time, is not this site's to say.
+# HSTS for subdomains and preloading are not this site's to decide.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 X_FRAME_OPTIONS = "DENY"
@@ -219,7 +219,7 @@ STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # `make static` collects them here, compressed and under names that tell their content; they belong to the checkout.
 STATIC_ROOT = BASE_DIR / "var" / "static"
-with contextlib.suppress(OSError):  # a checkout may be closed to whom serves it; nothing must be collected
+with contextlib.suppress(OSError):  # the checkout may be read-only; collecting is optional
     STATIC_ROOT.mkdir(parents=True, exist_ok=True)
 _AS_THEY_ARE, _HASHED = (
     "django.contrib.staticfiles.storage.StaticFilesStorage",

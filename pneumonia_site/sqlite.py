@@ -1,4 +1,4 @@
-"""Keeps the SQLite database from other people of the machine: it holds sessions, names and who sent which picture."""
+"""Keeps other users of the machine from the SQLite database, which holds sessions, names and who sent which picture."""
 
 import contextlib
 import os

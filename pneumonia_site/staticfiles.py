@@ -1,4 +1,4 @@
-"""How style sheets and scripts are named and compressed for production; `make static` does it once."""
+"""How static files are named and compressed for production, by `make static`."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -7,7 +7,8 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
 class HashedFiles(CompressedManifestStaticFilesStorage):
-    """Names that tell the content, also where one script imports another, so that browsers may keep them for ever.
+    """Names with a hash of the content, also where one script imports another, so that browsers may cache them for
+    ever.
 
     Until `make static` has run, names stay as they are.
     """

@@ -1,4 +1,4 @@
-"""How files come in, on pages and in the API alike: under any name, and all or none."""
+"""Parsing of uploaded forms, on pages and in the API: files under any name, and all of a form or none."""
 
 import re
 from typing import Any
@@ -9,7 +9,7 @@ from django.utils.http import parse_header_parameters
 
 
 class AnyFileName(FileUploadHandler):
-    """Stands before the handlers that keep files, and lets files come under any name.
+    """Comes before the handlers that store files, and accepts files under any name.
 
     Django passes over a file whose name is not UTF-8 or is `..`, and then stumbles over its bytes, which costs the
     other files of the form. Of a form that was cut off it passes over the last file, as if that had not been sent, and

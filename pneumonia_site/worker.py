@@ -1,4 +1,4 @@
-"""Gunicorn's threaded worker, made proof against slow clients.
+"""Gunicorn's threaded worker, hardened against slow clients.
 
 Gunicorn's own gives a thread to a connection with its first byte and lets it read from there on without a time
 limit, and it closes connections on its main thread, waiting for the client: a few dozen clients that send a byte

@@ -1,3 +1,3 @@
-"""The admin: past predictions, to find, to look at and to read anew; who did what; accounts."""
+"""The admin: past predictions and their readings, the audit log, accounts."""
 
 from diagnosis.admin import accounts, predictions, records  # noqa: F401  they register themselves

@@ -1,4 +1,4 @@
-"""What was written down once and is only looked at: readings and the audit log."""
+"""Read-only records: readings and the audit log."""
 
 from typing import Any
 

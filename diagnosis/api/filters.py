@@ -1,4 +1,4 @@
-"""What `GET /api/predictions/` can be narrowed down and ordered by. A value that means nothing is refused."""
+"""Filters and ordering of `GET /api/predictions/`. Invalid values are refused."""
 
 import datetime
 from typing import Any
@@ -112,7 +112,7 @@ class ReviewFilter(django_filters.FilterSet):
 
 
 class KnownFiltersBackend(DjangoFilterBackend):
-    """Filters, and refuses a parameter that the list does not know, or that came twice: it would be passed over."""
+    """Filters, and refuses unknown and repeated parameters, which would silently be ignored."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet, view: Any) -> QuerySet:
         known = {"ordering", "cursor", *parameters.EVERYWHERE, *self.get_filterset_class(view, queryset).base_filters}

@@ -1,4 +1,4 @@
-"""In what form an answer is given."""
+"""Content negotiation."""
 
 from typing import Any
 
@@ -8,7 +8,8 @@ from rest_framework.negotiation import DefaultContentNegotiation
 
 
 class WhatThereIs(DefaultContentNegotiation):
-    """What the caller asks for, if there is that; else what there is: a picture's address gives a picture.
+    """Gives the format the caller asks for if it exists, and otherwise the one there is: a picture's URL gives a
+    picture.
 
     RFC 9110 allows this for `Accept`, and a program fares better with JSON, problems included, than with a 406.
     """

@@ -1,4 +1,4 @@
-"""Lists of the API in pages; how they are cut is told in paging.py."""
+"""Pagination of the API's lists, by paging.py."""
 
 from typing import Any
 

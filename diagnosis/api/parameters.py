@@ -1,4 +1,4 @@
-"""What a request says beside its path. What nobody asked for is refused: misspelt, it would be passed over."""
+"""Query parameters and fields. Unknown ones are refused, because a misspelt one would silently be ignored."""
 
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -24,7 +24,7 @@ def check(given: QueryDict, known: Collection[str], kind: str = "parameter", *, 
 
 
 def unknown(name: str, known: Collection[str], kind: str) -> exceptions.ValidationError:
-    """The refusal of a parameter or field that there is not."""
+    """The refusal of an unknown parameter or field."""
     choices = ", ".join(sorted(set(known) - EVERYWHERE - OF_BROWSERS))
     said = f"There is no such {kind}. Choose from {choices}." if choices else f"There is no such {kind} here."
     return exceptions.ValidationError({name[:100]: said})
@@ -44,7 +44,7 @@ class KnownParameters(APIView):
 
 
 class KnownFields(serializers.Serializer):
-    """Refuses fields of a JSON body that there are not."""
+    """Refuses unknown fields of a JSON body."""
 
     def to_internal_value(self, data: Any) -> Any:
         known = [name for name, field in self.fields.items() if not field.read_only]

@@ -1,4 +1,4 @@
-"""Errors of the API in one shape: RFC 9457 problem details, with a short `code` for programs."""
+"""The API's errors as RFC 9457 problem details, with a short `code` for programs."""
 
 import logging
 import math
@@ -222,7 +222,7 @@ def too_large() -> JsonResponse:
 
 
 def _of_the_body(request: HttpRequest, status: int, code: str, detail: str) -> HttpResponse:
-    """A refusal of a body that was not even read: a problem for the API, and else a page."""
+    """The refusal of a body that was not read: a problem for the API, otherwise a page."""
     if is_api(request):
         return problem(status, code, detail)
     return render(request, "400.html", {"status": status, "detail": detail}, status=status)

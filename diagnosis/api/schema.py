@@ -1,4 +1,4 @@
-"""What the OpenAPI description says of every address beside its own answer: the errors, and who needs to log in."""
+"""What the OpenAPI description adds to every endpoint: the errors, and who needs to log in."""
 
 from typing import Any
 

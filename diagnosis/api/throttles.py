@@ -1,4 +1,4 @@
-"""How often a caller may ask, by pages or API: a user by name, anybody else by address. The rates are settings."""
+"""Rate limits of pages and API: users by name, anybody else by address. The rates are settings."""
 
 import ipaddress
 import math

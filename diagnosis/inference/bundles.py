@@ -1,4 +1,4 @@
-"""The models at hand: which there are, which of them is to be served, and opening one."""
+"""The installed models: listing them, which one is to be served, and opening one."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -10,12 +10,12 @@ from ml_model import BundleError, Classifier, bundle
 
 
 class Unavailable(Exception):
-    """There is no model that could answer. `str()` says why, and which command mends it."""
+    """No model can answer. `str()` says why, and which command fixes it."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle at hand: its card, or what is wrong with it."""
+    """An installed bundle: its card, or what is wrong with it."""
 
     name: str
     served: bool

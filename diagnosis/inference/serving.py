@@ -1,6 +1,6 @@
-"""What a running site answers with: the model that this process has open, its card, and what is made of pictures.
+"""Serving: the model that this process has open, its card, and what it makes of pictures.
 
-Where another model is to be served, the process exchanges it by itself. Neither TensorFlow nor pandas comes in here.
+When another model is to be served, the process switches by itself. Neither TensorFlow nor pandas is imported here.
 """
 
 import logging
@@ -76,11 +76,11 @@ def _bundle_to_serve() -> tuple | None:
 
 
 def _serving() -> Classifier | None:
-    """The classifier that answers now, after a look whether it is still the one to serve.
+    """The current classifier, after checking whether it is still the one to serve.
 
-    A look costs microseconds and happens once in LOOK_EVERY. Should there be another bundle,
-    a thread opens it while requests go on with the one they have; only the request that
-    noticed waits a moment, so that the first after a promotion is mostly answered by the new one.
+    A look costs microseconds and happens once in LOOK_EVERY. If there is another bundle, a thread opens it while
+    requests keep using the present one; only the request that noticed waits a moment, so that usually the first request
+    after a promotion is answered by the new one.
     """
     global _next_look
     if time.monotonic() >= _next_look and _exchanging.acquire(blocking=False):
@@ -95,7 +95,7 @@ def _serving() -> Classifier | None:
 
 
 def _exchange(found: tuple | None) -> None:
-    """Open the bundle to serve and let it answer from then on; should it fail, the old one goes on."""
+    """Open the bundle to serve and use it from then on; if that fails, the old one stays."""
     global _classifier, _failure, _opened
     before = _classifier.version if _classifier else None
     try:
@@ -200,8 +200,8 @@ def read(data: bytes) -> Picture:
 def diagnose(picture: Picture, *, operating_point: str | None = None) -> Finding:
     """Classify what `read` gave; operating_point: one of operating_points(), the first of them if None.
 
-    The finding tells the one that decided: should another model have taken over since the
-    caller asked, and not know the one it chose, the first decides. Raises Unavailable without a classifier.
+    The finding tells the one that decided: if another model took over meanwhile and does not have the chosen point, its
+    first one decides. Raises Unavailable without a classifier.
     """
     opened = classifier()
     if operating_point not in opened.card.operating_points:

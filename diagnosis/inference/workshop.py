@@ -1,6 +1,6 @@
-"""What commands do to make, measure and choose networks.
+"""The workshop: making, measuring and choosing networks, for commands.
 
-TensorFlow and pandas take seconds to import, so they are where they are needed, after what can be refused at once.
+TensorFlow and pandas take seconds to import, so each function imports them after the checks that can refuse at once.
 """
 
 import tempfile

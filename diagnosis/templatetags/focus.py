@@ -1,4 +1,4 @@
-"""Where to go on in a form."""
+"""The focus in a form."""
 
 from django import forms, template
 
@@ -7,7 +7,7 @@ register = template.Library()
 
 @register.filter
 def focused(form: forms.BaseForm) -> forms.BaseForm:
-    """The form; after mistakes the first field with one has the focus, whichever would have it else."""
+    """The form; if it has errors, the first field with one gets the focus."""
     if wrong := next((field for field in form if field.errors), None):
         for field in form.fields.values():
             field.widget.attrs.pop("autofocus", None)

@@ -1,4 +1,4 @@
-"""Names and sentences that code, model cards and the database keep in English, in the language of whoever reads."""
+"""Translates names and sentences that code, model cards and the database keep in English."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Where the parts of a chart stand, in per cent of its width and height: templates draw them as SVG."""
+"""Layout of charts, in per cent of width and height; templates draw them as SVG."""
 
 import math
 from collections.abc import Iterable, Sequence

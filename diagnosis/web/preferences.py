@@ -1,4 +1,4 @@
-"""How a browser wants the site: theme, language and operating point, kept in cookies; and the words of scripts."""
+"""A browser's preferences (theme, language, operating point), kept in cookies; and translations for scripts."""
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect

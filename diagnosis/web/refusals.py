@@ -1,4 +1,4 @@
-"""What a page answers to whoever asks too often."""
+"""The page for requests beyond the rate limit."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render

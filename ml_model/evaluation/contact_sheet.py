@@ -1,4 +1,4 @@
-"""The worst errors side by side, for looking at. It shows patients' pictures: never part of a bundle."""
+"""A contact sheet of the worst errors. It shows patients' pictures, so it is never part of a bundle."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Are the scores that a network gives today distributed as those it gave to its validation pictures?
+"""Drift: are a network's scores today distributed like those of its validation pictures?
 
 The reference travels with the bundle, as report/validation_scores.csv: what the served network said of each
 validation picture, without any name. NumPy alone, since web workers ask too.

@@ -1,4 +1,4 @@
-"""Run a served network over labelled pictures, as they are and as clinics spoil them."""
+"""Run a served network over labelled pictures, as they are and under shifts."""
 
 import hashlib
 import tempfile

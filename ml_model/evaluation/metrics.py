@@ -1,4 +1,4 @@
-"""Figures for a two-class test, with intervals, in NumPy alone.
+"""Metrics of a two-class test, with intervals, in NumPy alone.
 
 Throughout: probabilities float (n,) of pneumonia, 0..1; labels (n,), 1 is pneumonia.
 """
@@ -13,7 +13,7 @@ Z = 1.959964
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of logits of any size, without overflow."""
+    """The logistic function, without overflow for logits of any size."""
     return 1 / (1 + np.exp(-np.clip(logits, -500, 500)))
 
 

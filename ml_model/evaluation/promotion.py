@@ -1,4 +1,4 @@
-"""Which bundle is the served one: changed only for one that is shown not to be worse, and taken back at will.
+"""Which bundle is served: replaced only by one that is shown not to be worse, and taken back at will.
 
 `promotions.jsonl`, beside the bundles, tells every change in a line; lines are only ever added.
 """

@@ -1,4 +1,4 @@
-"""What happens to X-rays on their way from a machine to an upload form, as pictures drawn by code.
+"""Shifts: what happens to X-rays on their way from a machine to an upload form, imitated by code.
 
 A network is measured on the same pictures under each: how much worse is it on a phone
 photo of a screen? Deterministic, and relative to the picture's size.

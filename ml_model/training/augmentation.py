@@ -1,4 +1,4 @@
-"""What training does to a picture so that the network learns lungs and not scanners.
+"""Augmentation: what training does to a picture so that the network learns lungs and not scanners.
 
 Keras layers, run inside the training graph on float32 (batch, size, size, 1) of 0..255.
 Stronger than validation asks for: the official test pictures come from other days than the

@@ -1,8 +1,8 @@
 """Teach a student, a network of half the cost, what a bundle answers and what the labels say.
 
-Teacher and student see the same spoiled picture, ever another one, for longer than labels alone would bear
-(function matching, Beyer et al. 2022). Chest X-rays of other hospitals take part without their labels: children are
-shown with the greys of those, and of those the student learns how the teacher ranks them.
+Teacher and student see the same augmented pictures, new ones in each epoch, for longer than training on labels alone
+would allow (function matching, Beyer et al. 2022). Chest X-rays of other hospitals take part without labels: they lend
+their grey values to training pictures, and the student learns how the teacher ranks them.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Fit the network: from pictures to the weights of the best epoch. Can be interrupted and taken up again."""
+"""Fit the network: from pictures to the weights of the best epoch. It can be interrupted and resumed."""
 
 import csv
 import ctypes
