@@ -67,7 +67,7 @@ def person_of(request: HttpRequest) -> Person:
 
 
 def visitor_of(request: HttpRequest) -> Person:
-    """Who the browser's session was before anybody logged in."""
+    """The visitor of this browser's session."""
     return _visitor(request.session.get(_SESSION_KEY))
 
 
@@ -79,14 +79,14 @@ def _visitor(key: str | None) -> Person:
 
 
 def sender_of(request: HttpRequest) -> Person:
-    """Who made the request, and is about to send something: a new visitor gets a key in the session.
+    """The sender of a request; a new visitor gets a key in the session.
 
     The key is not the session's own, which would let a reader of the database take the session over.
     """
     person = person_of(request)
     if person.user:
         return person
-    # Written to, a session's term begins anew: once a day is enough, and costs the other requests nothing.
+    # Writing to a session extends it. Once a day is enough, and costs the other requests nothing.
     today = timezone.localdate().isoformat()
     if request.session.get(_LAST_SENT) != today:
         request.session[_LAST_SENT] = today
@@ -135,7 +135,7 @@ def own_uploads(person: Person) -> QuerySet[Upload]:
 
 
 def _sent_by(person: Person) -> Q:
-    """Whether `person` sent an upload, or had it analysed: a condition on uploads and on predictions."""
+    """A condition on uploads and predictions: `person` sent the upload, or asked for its analysis."""
     if person.user:
         return Q(owner=person.user)
     if person.visitor:

@@ -1,4 +1,4 @@
-"""How far the model agrees with reviewers, and reviewers with each other."""
+"""Agreement of the model with reviewers, and of reviewers with each other."""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator
@@ -12,7 +12,7 @@ from diagnosis import reviews
 from diagnosis.inference import serving
 from diagnosis.models import Prediction, Review
 
-# Whoever has seen the answer tends to agree with it, so a reading that is not blind tells little of the model.
+# People who have seen the answer tend to agree with it, so a reading that is not blind says little about the model.
 # Figures are of the blind ones alone wherever nobody asks for all.
 
 
@@ -154,7 +154,7 @@ def with_reviewers(predictions: QuerySet[Prediction]) -> Agreement:
 
 
 def _of(predictions: QuerySet[Prediction], readings: QuerySet[Review]) -> QuerySet[Review]:
-    # An answer to what is no chest X-ray is told as unreliable, and says nothing of the model.
+    # An answer to a picture that is no chest X-ray is marked unreliable, and says nothing about the model.
     reliable = predictions.exclude(status=Prediction.Status.FORCED)
     return readings.filter(Exists(reliable.filter(pk=OuterRef("prediction")))).order_by()
 

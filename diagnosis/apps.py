@@ -28,7 +28,7 @@ class DiagnosisConfig(AppConfig):
         try:
             serving.load()
         except serving.Unavailable as error:
-            # Not fatal here: `train_model` must be able to start and mend it. The system check stops
+            # Not fatal here: `train_model` must be able to start and fix it. The system check stops
             # `runserver`, and a process past the checks answers 503 with this sentence.
             logger.critical("%s", error)
 

@@ -1,4 +1,4 @@
-"""System checks: what would keep the site from working is said before it serves.
+"""System checks: they report what would keep the site from working before it serves.
 
 By `check`, `runserver` and the production server. Other commands go on: retention, sessions and backups need no model,
 and a folder made by whoever calls them could be closed to the site.
@@ -15,7 +15,7 @@ from diagnosis.inference import serving
 
 
 def register() -> None:
-    """Have Django's commands run them, as each does before its work."""
+    """Register the checks, so that Django's commands run them."""
     checks.register(model_bundle_is_readable)
     checks.register(media_is_writable)
 

@@ -1,5 +1,4 @@
-"""Failures of the machine (a full disk, a database or cache that cannot be written), and how requests are answered
-then."""
+"""Failures of the machine (full disk, unwritable database or cache), and how requests are answered then."""
 
 import errno
 import sqlite3

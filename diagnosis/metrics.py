@@ -40,7 +40,7 @@ _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 def request_answered(view: str, method: str | None, status: int, seconds: float) -> None:
-    """Count a request. view: the name of an address, never the address itself."""
+    """Count a request. view: the name of a URL, never the URL itself."""
     method = method if method in _METHODS else "other"  # a client may send any word
     REQUESTS.labels(view, method, status).inc()
     REQUEST_SECONDS.labels(view, method).observe(seconds)
@@ -84,7 +84,7 @@ def exposition(accept: str) -> tuple[bytes, str]:
 def worker_gone(pid: int) -> None:
     """Add what the dead worker `pid` counted to what all dead ones did, and delete its files.
 
-    Otherwise each recycled worker left two files behind, which every scrape had to read.
+    Otherwise each recycled worker would leave two files behind that every scrape has to read.
     """
     folder = _folder()
     if folder is None:

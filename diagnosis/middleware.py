@@ -1,6 +1,4 @@
-"""What happens to a request around its view: it gets an id, is counted, may be answered or refused at once, and is
-answered when the machine fails.
-"""
+"""What happens to a request around its view: ids, counting, early answers and refusals, failures of the machine."""
 
 import contextlib
 import logging
@@ -28,7 +26,7 @@ Handler = Callable[[HttpRequest], HttpResponse]
 def tell_of_requests(get_response: Handler) -> Handler:
     """Give each request an id, which its answer carries as X-Request-ID; log it in one line, and count it.
 
-    The line names the view and not the address, where people's searches and keys of passwords stand.
+    The line names the view and not the URL, which may contain search words and password-reset keys.
     """
 
     def middleware(request: HttpRequest) -> HttpResponse:
@@ -49,12 +47,12 @@ def tell_of_requests(get_response: Handler) -> Handler:
     return middleware
 
 
-# Asked for all the time, and telling nothing as long as all is well.
+# Requested all the time, and of no interest as long as all is well.
 _QUIET = {"static", *(path.strip("/") for path in PROBES)}
 
 
 def _view(request: HttpRequest) -> str:
-    """The name of the address, of which there are few; "none" for one that there is not."""
+    """The URL's name, of which there are few; "none" for an unknown URL."""
     if request.path_info in PROBES:
         return request.path_info.strip("/")
     if request.resolver_match:
@@ -63,7 +61,7 @@ def _view(request: HttpRequest) -> str:
 
 
 def answer_probes(get_response: Handler) -> Handler:
-    """Answer what load balancers and Prometheus ask, whatever host they name and whether they use HTTPS."""
+    """Answer load balancers and Prometheus, whatever host they name, over HTTP or HTTPS."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         return PROBES.get(request.path_info, get_response)(request)
@@ -90,17 +88,17 @@ def keep_answers_private(get_response: Handler) -> Handler:
     return middleware
 
 
-# What a multipart body holds besides the files; other forms have no more.
+# Bytes of a multipart body besides the files; also the limit for other forms.
 _ENVELOPE = 1_000_000
 
 
 def largest_body(path: str) -> float:
-    """How many bytes the body of a request to this address may have."""
+    """The largest body, in bytes, of a request to this path."""
     return _files(path) * settings.MAX_UPLOAD_MB * 1_000_000 + _ENVELOPE
 
 
 def _files(path: str) -> int:
-    """How many pictures a request to this address may carry."""
+    """How many pictures a request to this path may carry."""
     match path:
         case "/" | "/api/predictions/":
             return settings.MAX_FILES_PER_REQUEST
@@ -155,10 +153,10 @@ def take_along_what_was_in_flight(get_response: Handler) -> Handler:
     def middleware(request: HttpRequest) -> HttpResponse:
         visitor = access.visitor_before(request)
         if visitor.visitor and isinstance(request.user, User):
-            with contextlib.suppress(DatabaseError):  # a later request tries again
+            with contextlib.suppress(DatabaseError):  # retried by a later request
                 accounts.adopt(request, visitor, request.user)
         elif not request.session.modified:
-            # This look alone makes no answer depend on who asks: such as are for everybody can be kept by anybody.
+            # This look at the session must not mark public responses as private.
             request.session.accessed = False
         return get_response(request)
 

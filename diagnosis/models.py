@@ -17,7 +17,7 @@ from diagnosis.tokens import ApiTokenManager
 
 
 def stored_file(instance: models.Model, name: str) -> str:
-    """Where a file of `instance` is stored: by the row's own key, never by the client's name."""
+    """Where a file of `instance` is stored: under the row's own key, never under the client's name."""
     return f"{instance._meta.model_name}s/{str(instance.pk)[:2]}/{instance.pk}/{name}"
 
 
@@ -44,7 +44,7 @@ class Upload(models.Model):
     width = models.PositiveIntegerField(_("width"), help_text=_("Pixels, upright."))
     height = models.PositiveIntegerField(_("height"), help_text=_("Pixels, upright."))
     format = models.CharField(_("format"), max_length=8, choices=Format)
-    # A person's records are not deleted with the account by accident: PROTECT makes it a decision.
+    # PROTECT: a person's records must not be deleted with the account by accident.
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="uploads", verbose_name=_("owner")
     )
@@ -126,10 +126,10 @@ class OperatingPoint:
 
 
 class Prediction(models.Model):
-    """What one version of the network said of one upload. Never changed afterwards, but for whose it is.
+    """What one version of the network said of one upload. Never changed afterwards, except for its owner.
 
-    A picture that the gate refused has a row too, `rejected`, without an answer. Whoever
-    asks for the analysis all the same gets a further row, `forced`, of the same upload.
+    A picture that the gate refused has a row too, `rejected`, without an answer. If the person asks for the analysis
+    all the same, it is another row, `forced`, of the same upload.
     """
 
     class Status(models.TextChoices):
@@ -143,7 +143,8 @@ class Prediction(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     upload = models.ForeignKey(Upload, models.CASCADE, related_name="predictions", verbose_name=_("upload"))
-    # The upload's, which protects the account, and changed with it: no index of two tables finds somebody's newest.
+    # A copy of the upload's owner, changed together with it: no index over two tables could find somebody's newest
+    # rows.
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.DO_NOTHING, null=True, db_index=False, related_name="+")
     visitor = models.UUIDField(null=True)
     status = models.CharField(_("status"), max_length=16, choices=Status, default=Status.OK)
@@ -185,7 +186,7 @@ class Prediction(models.Model):
         indexes = [
             models.Index(fields=["-created", "-id"], name="prediction_newest"),
             models.Index(fields=["-created", "-id"], condition=Q(uncertain=True), name="prediction_uncertain"),
-            # Somebody's own, also by answer or version. In part, so that SQLite prefers them.
+            # One person's rows, also by answer or version. Partial, so that SQLite prefers them.
             models.Index(fields=["owner", "-created", "-id"], condition=_OF_OWNER, name="prediction_of_owner"),
             models.Index(fields=["visitor", "-created", "-id"], condition=_OF_VISITOR, name="prediction_of_visitor"),
             models.Index(fields=["owner", "probability", "id"], condition=_OF_OWNER, name="prediction_owner_probable"),
@@ -210,7 +211,7 @@ class Prediction(models.Model):
                 condition=Q(chest_xray_score__range=(0, 1)), name="prediction_chest_xray_score_in_0_1"
             ),
             models.CheckConstraint(
-                # NULL compares as unknown, which a constraint lets pass: so it is named.
+                # A comparison with NULL is unknown, which a constraint lets pass, so NULL is excluded explicitly.
                 condition=Q(status="rejected", label="", probability__isnull=True, heatmap="")
                 | Q(status__in=["ok", "forced"], probability__isnull=False)
                 & (
@@ -224,7 +225,7 @@ class Prediction(models.Model):
         ]
 
     def __str__(self) -> str:
-        # Isolated, since in Arabic a name that begins with digits would else be shown in disorder.
+        # Isolated, because in Arabic a name that begins with digits would otherwise be shown out of order.
         name = f"\N{FIRST STRONG ISOLATE}{self.upload.original_name}\N{POP DIRECTIONAL ISOLATE}"
         return f"{self.get_label_display() or self.get_status_display()}: {name}"
 
@@ -259,7 +260,8 @@ class Prediction(models.Model):
 
     @property
     def operating_points(self) -> list["OperatingPoint"]:
-        """Of the model that answered, the lowest threshold first; the one that decided alone where only it was kept."""
+        """Those of the model that answered, lowest threshold first; only the one that decided if no other was
+        stored."""
         return sorted(
             (
                 OperatingPoint(name, threshold, name == self.operating_point)

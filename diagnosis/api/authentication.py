@@ -1,4 +1,4 @@
-"""How a program, or a page's script, says who it is."""
+"""Authentication of programs (tokens) and of pages' scripts (sessions)."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ class BearerAuthentication(TokenAuthentication):
     def authenticate(self, request: Request) -> Any:
         said = request.headers.get("Authorization")
         if said is not None and [word.lower() for word in said.split()[:-1]] != ["bearer"]:
-            # Taken for a visitor, the program would not learn why it finds nothing.
+            # Treated as a visitor, the program would not learn why it finds nothing.
             raise exceptions.AuthenticationFailed("Log in with `Authorization: Bearer` and a token of your account.")
         return super().authenticate(request)
 
@@ -33,8 +33,8 @@ class BearerAuthentication(TokenAuthentication):
             raise refusal from None
 
     def _cleanup_token(self, auth_token: ApiToken) -> bool:
-        """Whether the token is over. Its row stays, and the account's page says so, until the user makes another one;
-        knox would delete it, and look for others of the user in a further query of each request."""
+        """Whether the token has expired. Its row stays, and the account page says so, until the user makes another one;
+        knox would delete it, and query for the user's other tokens at each request."""
         return auth_token.expiry is not None and auth_token.expiry < timezone.now()
 
 
@@ -49,7 +49,7 @@ class BearerScheme(OpenApiAuthenticationExtension):
 
 
 class SessionAuthentication(authentication.SessionAuthentication):
-    """A browser's session, in which whatever changes something needs the key of the site's forms."""
+    """A browser's session; requests that change something need the CSRF token."""
 
     def enforce_csrf(self, request: Request) -> None:
         try:

@@ -8,8 +8,7 @@ from rest_framework.negotiation import DefaultContentNegotiation
 
 
 class WhatThereIs(DefaultContentNegotiation):
-    """Gives the format the caller asks for if it exists, and otherwise the one there is: a picture's URL gives a
-    picture.
+    """The format the caller asks for if it exists, otherwise the one there is: a picture's URL gives a picture.
 
     RFC 9110 allows this for `Accept`, and a program fares better with JSON, problems included, than with a 406.
     """

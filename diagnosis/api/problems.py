@@ -63,7 +63,7 @@ class NotAnalysed(exceptions.APIException):
 
 
 class AnotherVersion(exceptions.APIException):
-    """`If-Match` names a picture that is not the one there is."""
+    """`If-Match` does not name the current picture."""
 
     status_code = 412
     default_code = "precondition_failed"
@@ -103,7 +103,7 @@ def check_number(files: int) -> None:
 
 
 def is_api(request: HttpRequest) -> bool:
-    """Whether the address belongs to the API, and errors should be problem details."""
+    """Whether the path belongs to the API, so that errors should be problem details."""
     return request.path.startswith(("/api/", "/predict/")) or request.path == "/predict"
 
 
@@ -118,7 +118,7 @@ def problem(status: int, code: str, detail: Any, headers: dict[str, str] | None 
 
 @csrf_exempt  # whose refusal would be a page
 def nothing_here(request: HttpRequest) -> JsonResponse:
-    """404 for an address of the API that there is not."""
+    """404 for an unknown path of the API."""
     if not request.path.endswith("/") and resolve(f"{request.path_info}/").func is not nothing_here:
         return problem(404, "not_found", _("This address ends with a slash."))
     return problem(404, "not_found", _("There is no such endpoint; /api/docs/ lists all of them."))
@@ -136,7 +136,7 @@ def or_page(status: int, code: str, detail: Any, page: Callable[..., HttpRespons
 
 
 def _server_error_page(request: HttpRequest) -> HttpResponse:
-    """Made without the context of other pages, since the database may be what is broken."""
+    """Rendered without the usual context, since the database may be what is broken."""
     return HttpResponse(render_to_string("500.html", _bare_context(request)), status=500)
 
 
@@ -146,7 +146,7 @@ def _another_host_page(request: HttpRequest, exception: Exception) -> HttpRespon
 
 
 def _bare_context(request: HttpRequest) -> dict[str, str]:
-    """What a page shows that is made when anything may fail, with the id under which the log tells of it."""
+    """The context of a page rendered when anything may fail, with the request id to find it in the log."""
     return {"theme": preferences.theme_of(request), "request_id": logs.request_id()}
 
 
@@ -320,7 +320,7 @@ def as_problem(error: Exception, context: dict[str, Any]) -> JsonResponse | None
 
 
 def _flat(said: Any) -> list[str]:
-    """Sentences out of the lists and dicts in which Django REST framework keeps them."""
+    """The sentences in the nested lists and dicts of Django REST framework."""
     if isinstance(said, dict):
         said = list(said.values())
     return [sentence for part in said for sentence in _flat(part)] if isinstance(said, list) else [_sentence(said)]

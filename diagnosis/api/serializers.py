@@ -150,7 +150,7 @@ class PredictionSerializer(serializers.ModelSerializer):
 def as_json(prediction: Prediction) -> dict[str, Any]:
     """One prediction, as PredictionSerializer tells it.
 
-    By the same serializer each time: it keeps nothing of an answer, and making one takes two milliseconds.
+    One serializer is shared: it keeps no state of an answer, and making one takes two milliseconds.
     """
     return _SERIALIZER.to_representation(prediction)
 
@@ -218,7 +218,7 @@ class TokenSerializer(KnownFields, serializers.ModelSerializer):
         term, maker = datetime.timedelta(days=validated_data["days"]), validated_data["maker"]
         token, secret = ApiToken.objects.create(validated_data["user"], expiry=term, name=validated_data["name"])
         if maker and maker.expiry and maker.expiry < token.expiry:
-            # A token that is lost must not live on in one that it made.
+            # A stolen token must not live on in one that it made.
             token.expiry = maker.expiry
             token.save(update_fields=["expiry"])
         return token, secret
@@ -250,7 +250,7 @@ class ModelSerializer(serializers.Serializer):
     intended_use = serializers.CharField(source="card.intended_use", default=None, allow_null=True)
 
     def get_error(self, model: bundles.Model) -> str:
-        # What is wrong tells where files lie, and anybody may ask.
+        # The error names paths on the server, and anybody may ask.
         return "This bundle cannot be served; on the server, `manage.py list_models` tells why." if model.error else ""
 
 

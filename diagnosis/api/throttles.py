@@ -15,10 +15,10 @@ if TYPE_CHECKING:  # which imports this module, by its name in the settings
 
 
 def address_of(request: HttpRequest) -> str:
-    """The caller's address: as the network tells it, or as the last of NUM_PROXIES trusted proxies told it.
+    """The client's IP address, from the connection or as reported by the outermost of NUM_PROXIES trusted proxies.
 
-    What a caller writes into X-Forwarded-For stands before that, and counts for nothing. Of IPv6 it is the first
-    address of the network, of which a caller has 2^64 at least.
+    What a client writes into X-Forwarded-For itself is ignored. For IPv6 it is the first address of the /64 network,
+    all of which belongs to one client.
     """
     told = BaseThrottle().get_ident(request) or ""  # type: ignore[arg-type]
     try:
@@ -33,7 +33,7 @@ def address_of(request: HttpRequest) -> str:
 
 
 class Throttle(SimpleRateThrottle):
-    """Counts in the cache. Raises CacheFailed."""
+    """A rate limit, counted in the cache. Raises CacheFailed."""
 
     def get_ident(self, request: HttpRequest) -> str:
         return address_of(request)
@@ -51,7 +51,7 @@ class Throttle(SimpleRateThrottle):
         return None if seconds is None else min(seconds, float(self.duration))  # type: ignore[attr-defined]  # set as it is made
 
     def seconds_to_wait(self, request: HttpRequest) -> int:
-        """Count a request to a page: 0 where it may be answered, else the seconds until one may."""
+        """Count a request to a page; returns 0 if it may be answered, otherwise the seconds to wait."""
         if self.allow_request(request, None):  # type: ignore[arg-type]  # whose user and address are all that counts
             return 0
         return math.ceil(self.wait() or 1)

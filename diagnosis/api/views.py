@@ -165,7 +165,7 @@ class PredictionViewSet(
     def _options(self, request: Request) -> dict[str, Any]:
         options = PredictOptions(data=request.data)
         known = {"file", *options.fields}
-        # Passed over, `operating-point` would be answered at another one than was asked for.
+        # If it were ignored, `operating-point` would be answered at another point than was asked for.
         parameters.check(cast(QueryDict, request.data), known | parameters.OF_BROWSERS, "field", several=["file"])
         options.is_valid(raise_exception=True)
         return options.validated_data

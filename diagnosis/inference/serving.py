@@ -66,7 +66,8 @@ def load() -> None:
 
 
 def _bundle_to_serve() -> tuple | None:
-    """What changes when another bundle, or the same with another card, is to be served; None where there is none."""
+    """A value that changes when another bundle, or the same one with another card, is to be served; None if there is
+    none."""
     try:
         folder = bundles.served_folder()
     except Unavailable:
@@ -105,7 +106,7 @@ def _exchange(found: tuple | None) -> None:
         _failure = str(error)
         logger.critical("%s %s goes on answering.", error, before or "No model")
     finally:
-        _opened = found  # so that a failure is told once, and tried again when something changes
+        _opened = found  # so that a failure is logged once, and retried when something changes
         _exchanging.release()
 
 
@@ -239,14 +240,14 @@ def displayable(data: bytes) -> tuple[bytes, str]:
 def compare_with_validation(
     probabilities: Sequence[float], chest_xray_scores: Sequence[float]
 ) -> tuple[Comparison, Comparison | None]:
-    """How far scores of the model that answers lie from those of validation; None for the gate where there is none.
+    """How far the served model's scores lie from those of validation; None for the gate if there is none.
 
     Raises NoReference, Unavailable.
     """
     serving = classifier()
     try:
         reference = drift.read(serving.folder)
-    except BundleError as error:  # it went on answering when its folder was removed or harmed
+    except BundleError as error:  # it still answers although its folder was removed or damaged
         raise NoReference(drift.MISSING, serving.version) from error
     gate = reference.chest_xray_scores
     return (
@@ -256,7 +257,7 @@ def compare_with_validation(
 
 
 def share_ill_in_validation() -> float | None:
-    """How many of its validation pictures show pneumonia, 0..1; None where the card does not tell."""
+    """The share of its validation pictures with pneumonia, 0..1; None if the card does not say."""
     card = model_card()
     counted = card.data.get("validation") if card else None
     return counted["pneumonia"] / (counted["normal"] + counted["pneumonia"]) if counted else None

@@ -52,7 +52,7 @@ def account(request: HttpRequest) -> HttpResponse:
             expiry=datetime.timedelta(days=form.cleaned_data["days"]),
             name=form.cleaned_data["name"],
         )
-        # The message travels in a cookie, so that here too only the digest is kept.
+        # The message travels in a cookie, so that the database holds only the digest.
         said = _("Copy the token now: it is not shown again.")
         messages.success(request, format_html('{} <code class="secret" id="new-token">{}</code>', said, secret))
         return redirect("account")

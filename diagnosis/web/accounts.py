@@ -34,7 +34,7 @@ FORM = "accounts/form.html"
 
 
 class LoginView(views.LoginView):
-    """Log in, or make an account where that is allowed."""
+    """Log in, with a link to sign up where that is allowed."""
 
     template_name = "registration/login.html"
 
@@ -43,7 +43,7 @@ class LoginView(views.LoginView):
 
 
 class LogoutView(views.LogoutView):
-    """Log out, which is a POST; whoever opens the address is asked."""
+    """Log out by POST; opening the address asks for confirmation."""
 
     http_method_names = ["get", "head", "post", "options"]
 
@@ -52,10 +52,10 @@ class LogoutView(views.LogoutView):
 
 
 class NewNameForm(UserCreationForm):
-    """Names that differ in capitals alone count as the same, so that nobody passes for somebody else."""
+    """User names that differ only in case count as the same, so that nobody can pass for somebody else."""
 
     def clean_username(self) -> str:
-        """Django leaves it to the database, and SQLite knows the capitals of ASCII alone."""
+        """Django leaves this to the database, and SQLite folds the case of ASCII letters only."""
         name = super().clean_username()
         names = get_user_model().objects.values_list("username", flat=True)
         if name and name.casefold() in {str(access.Person()), *(taken.casefold() for taken in names)}:
@@ -109,7 +109,8 @@ def sign_up(request: HttpRequest) -> HttpResponse:
 
 
 def _made_by(form: SignUpForm) -> User | None:
-    """The new account; None where a second click took its name while this one digested the password, as `form` says."""
+    """The new account; None, with an error in `form`, if a second click took the name while the password was being
+    hashed."""
     try:
         with transaction.atomic():
             user = form.save()
@@ -124,7 +125,7 @@ def _made_by(form: SignUpForm) -> User | None:
 
 @receiver(user_logged_in)
 def take_along(request: HttpRequest, user: User, **signal: Any) -> None:
-    """What the browser's visitor sent before becomes the user's, by whichever door they come in."""
+    """What the browser's visitor sent before becomes the user's, whichever page they log in by."""
     adopt(request, access.visitor_of(request), user)
     access.forget_visitor(request)
 
@@ -142,7 +143,7 @@ def adopt(request: HttpRequest, visitor: access.Person, user: User) -> None:
 
 @receiver(user_logged_out)
 def say_goodbye(request: HttpRequest, **signal: Any) -> None:
-    """Say that the log-out worked, by whichever door somebody left, and leave nothing of theirs in the browser."""
+    """Confirm the log-out, on whichever page it happened, and leave nothing of the user's in the browser."""
     request.logged_out = True  # type: ignore[attr-defined]
     messages.success(request, _("You are logged out. On a shared computer, close the browser too."), fail_silently=True)
 
@@ -161,7 +162,7 @@ class PasswordChange(SuccessMessageMixin, views.PasswordChangeView):
 
 
 class LetterForm(PasswordResetForm):
-    """Sends the letter beside the answer, which would otherwise take longer where there is an account, and tell so."""
+    """Sends the e-mail in a thread: otherwise a slower response would reveal that the account exists."""
 
     THREAD = "password reset letter"
 
@@ -184,7 +185,7 @@ class PasswordReset(SuccessMessageMixin, views.PasswordResetView):
     email_template_name = "accounts/password_reset_email.txt"
     subject_template_name = "accounts/password_reset_subject.txt"
     success_url = reverse_lazy("login")
-    # The same whether or not there is such an account: a stranger learns nothing.
+    # The same whether or not the account exists, so that strangers learn nothing.
     success_message = gettext_lazy("If an account has that address, an e-mail with a link is on its way.")
     extra_context = {
         "title": gettext_lazy("Set a new password"),
@@ -210,8 +211,8 @@ class PasswordResetConfirm(SuccessMessageMixin, views.PasswordResetConfirmView):
     }
 
     def form_valid(self, form: Any) -> HttpResponse:
-        """Who got the letter owns the account: wrong passwords before no longer keep its name out, and whoever took
-        the account over does not stay in by a token."""
+        """Whoever received the e-mail owns the account: lift the lock-out after wrong passwords, and revoke the tokens
+        that an intruder may have made."""
         response = super().form_valid(form)
         ApiToken.objects.filter(user=self.user).delete()
         axes.utils.reset(username=self.user.get_username())
@@ -219,7 +220,7 @@ class PasswordResetConfirm(SuccessMessageMixin, views.PasswordResetConfirmView):
 
 
 def _too_often(request: HttpRequest) -> HttpResponse | None:
-    """The refusal, where a form for strangers was sent too often from one address."""
+    """The refusal if a form for strangers was sent too often from one address, otherwise None."""
     if request.method != "POST" or not (seconds := AccountThrottle().seconds_to_wait(request)):
         return None
     return refusals.too_often(request, seconds)

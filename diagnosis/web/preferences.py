@@ -33,7 +33,7 @@ def operating_point_of(request: HttpRequest) -> str:
 
 
 def remember_operating_point(response: HttpResponse, name: str) -> None:
-    """As the upload page's script does where it runs. The site's own choice is not kept, so that it may change."""
+    """As the upload page's script does where it runs. The default is not stored, so that it may change."""
     if name == next(iter(serving.operating_points()), ""):
         response.delete_cookie(OPERATING_POINT_COOKIE, samesite="Lax")
     else:
@@ -44,7 +44,7 @@ def _remember(response: HttpResponse, cookie: str, chosen: str) -> None:
     response.set_cookie(cookie, chosen, _A_YEAR, secure=settings.SESSION_COOKIE_SECURE, samesite="Lax")
 
 
-# Neither of the two is worth forging, and without a key their buttons also work on pages that are made
+# Exempt from CSRF checks: neither is worth forging, and so their buttons also work on pages that are made
 # before a visitor has one: the first page they see, and errors.
 
 

@@ -1,6 +1,6 @@
-"""The history as a worklist: filtered and sorted, several compared, exported or deleted.
+"""The history as a worklist: filter, sort, compare, export, delete.
 
-Everything is told by the address alone: what the filter is, which page, what is selected. Pages that
+The URL alone holds the state: filter, page, selection. Pages that
 were opened from the list carry its query as `back`. Only deleting is a POST, from a page of its own.
 """
 
@@ -317,7 +317,7 @@ def export_csv(request: HttpRequest) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 def delete(request: HttpRequest) -> HttpResponse:
-    """Say what deleting the ticked rows removes; a POST then removes it."""
+    """A page that says what deleting the selected rows removes; a POST then deletes it."""
     keys = _selected(request)
     if not keys:
         return _nothing_selected(request)
