@@ -135,7 +135,7 @@ class Sometimes(layers.Layer):
 
 @keras.saving.register_keras_serializable("pneumonia_site")
 class Halves(layers.Layer):
-    """Gives the first half of each batch to one layer and the rest to the other; nothing outside training."""
+    """Applies one layer to the first half of each batch and another to the rest; the identity outside training."""
 
     def __init__(self, first: layers.Layer, second: layers.Layer, **kwargs):
         super().__init__(**kwargs)
@@ -180,9 +180,9 @@ def with_greys(picture: np.ndarray, greys: np.ndarray, part: float) -> np.ndarra
 
 
 def build(seed: int, *, strong: bool) -> keras.Sequential:
-    """The augmentation, drawn anew for each picture and epoch; the identity outside training.
+    """The augmentation: random for each picture and epoch, the identity outside training.
 
-    strong: as a network without any experience needs it; a pretrained one did worse on adults under it.
+    strong: for a network trained from scratch; a pretrained one did worse on adults with it.
     """
     often, zoom, shading, contrast, erase, border = (
         (0.8, 0.3, 0.3, 0.5, 0.3, 0.25) if strong else (0.6, 0.25, 0.2, 0.4, 0.2, 0.15)
@@ -197,7 +197,7 @@ def build(seed: int, *, strong: bool) -> keras.Sequential:
         ]
     )
     for layer in frame.layers:
-        layer.supports_jit = True  # they say no for the sake of TensorFlow, with which nothing here needs it
+        layer.supports_jit = True  # Keras sets it to False for TensorFlow, where nothing here needs it
     expose = keras.Sequential(
         [
             RandomGamma(seed=next(seeds)),
@@ -215,7 +215,7 @@ def build(seed: int, *, strong: bool) -> keras.Sequential:
             # Softening and grain also hide the JPEG noise of the public set, which a network would learn by heart.
             Sometimes(RandomResolution(seed=next(seeds)), 0.6, seed=next(seeds)),
             Sometimes(RandomNoise(seed=next(seeds)), 0.7, seed=next(seeds)),
-            # Two boxes, one grainy and one black: no single place may decide, nor may letters and cables.
+            # Two erased boxes, one of noise and one black: no single place may decide, nor letters or cables.
             layers.RandomErasing(erase, (0.02, 0.12), value_range=unit, seed=next(seeds)),
             layers.RandomErasing(erase, (0.02, 0.12), fill_value=0.0, value_range=unit, seed=next(seeds)),
             Sometimes(RandomBorder(seed=next(seeds)), border, seed=next(seeds)),

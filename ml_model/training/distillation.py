@@ -1,4 +1,4 @@
-"""Teach a student, a network of half the cost, what a bundle answers and what the labels say.
+"""Distillation: teach a student, a network of half the cost, what a bundle answers and what the labels say.
 
 Teacher and student see the same augmented pictures, new ones in each epoch, for longer than training on labels alone
 would allow (function matching, Beyer et al. 2022). Chest X-rays of other hospitals take part without labels: they lend
@@ -45,7 +45,8 @@ def distil(
     elsewhere: np.ndarray | None = None,
     verbose: int = 1,
 ) -> Fitted:
-    """A student of the bundle in `teacher`, as of its last epoch: validation, one hospital, cannot tell the best one.
+    """A student of the bundle in `teacher`, as of its last epoch: validation, from one hospital, cannot tell which is
+    best.
 
     It starts from the pretrained trunk of the teacher, which `train_model` made. elsewhere: chest X-rays of other
     hospitals, uint8 (n, size, size, 1). work: a folder for checkpoints, as of `fitting.fit`. Raises DataError where
@@ -88,7 +89,7 @@ def distil(
                     keras.callbacks.TerminateOnNaN(),
                     fitting.KeepLast(model, last),
                     keras.callbacks.CSVLogger(str(log), append=bool(done)),
-                    # The last: an epoch counts as finished once all that is kept of it was written.
+                    # The last one: an epoch counts as finished once everything else of it is written.
                     fitting.KeepLast(trainer, backup),
                 ],
             )
@@ -110,9 +111,9 @@ def distil(
 
 
 class Lessons(keras.utils.PyDataset):
-    """Batches to spoil: uint8 (batch, size, size, 1), whether ill and whether that is known, (batch, 2), and weights.
+    """Batches to augment: uint8 (batch, size, size, 1); whether ill and whether that is known, (batch, 2); and weights.
 
-    Whole batches, in another order each epoch; children with the greys of other hospitals. The same in each run.
+    Full batches, in another order each epoch; some training pictures with the greys of other hospitals. Deterministic.
     """
 
     def __init__(self, train: PictureSet, elsewhere: np.ndarray, settings: Settings, epoch: int = 0):
@@ -140,14 +141,13 @@ class Lessons(keras.utils.PyDataset):
         return pictures, self.answers[rows], self.weights[rows]
 
     def on_epoch_end(self) -> None:
-        """Other lessons next."""
+        """Move to the next epoch's lessons."""
         self.epoch += 1
 
 
 def beside(teacher: keras.Model, student: keras.Model, settings: Settings) -> keras.Model:
-    """Both on the same spoiled picture: (batch, 2), the student's probability and the teacher's logit.
-
-    Half of each batch is spoiled strongly.
+    """Both on the same augmented picture: (batch, 2), the student's probability and the teacher's logit. Half of each
+    batch is augmented strongly.
     """
     picture = keras.Input(student.input.shape[1:], name="picture")
     strong = augmentation.build(settings.seed, strong=True)
@@ -168,9 +168,10 @@ def level_of(teacher: keras.Model, elsewhere: np.ndarray) -> float:
 
 
 def what_to_answer(level: float) -> Callable:
-    """A loss of answers as of `Lessons` and outputs as of `beside`: cross-entropy with what the student is to say.
+    """The loss between answers of `Lessons` and outputs of `beside`: cross-entropy with the student's target.
 
-    That is what the teacher believes, of other hospitals less `level`, and for the part LABELS what is known.
+    The target is the teacher's probability (for other hospitals with `level` subtracted from its logit), mixed with the
+    label, where known, by the share LABELS.
     """
 
     def loss(answers, outputs):

@@ -1,4 +1,4 @@
-"""A fitted network -> a bundle: calibrated, with thresholds, as Keras and as LiteRT files."""
+"""Export of a fitted network as a bundle: calibrated, with thresholds, as Keras and LiteRT files."""
 
 import contextlib
 import datetime
@@ -32,7 +32,7 @@ CHOSEN_ON = "validation pictures and one augmented copy of each"
 
 
 def logits_of(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
-    """What gives the network's logits before the sigmoid, float64 (n,), of pictures, uint8 (n, size, size, 1).
+    """A function from pictures, uint8 (n, size, size, 1), to the network's logits before the sigmoid, float64 (n,).
 
     Only the first call is slow. It follows the weights of `model`.
     """
@@ -41,10 +41,10 @@ def logits_of(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def calibrate(model: keras.Model, values: np.ndarray, labels: np.ndarray) -> float:
-    """Divide the head's weights by the temperature that makes probabilities honest, and return it.
+    """Divide the head's weights by the temperature that calibrates the probabilities, and return it.
 
-    Guo et al. 2017. The classes count the same, as in training, so a probability speaks of
-    a population with as many ill as healthy.
+    Guo et al. 2017. Classes are weighted equally, as in training, so a probability refers to a population with as many
+    ill as healthy people.
     """
     temperature = metrics.best_temperature(values, labels, metrics.even_weights(labels))
     head = model.get_layer(network.HEAD)
@@ -53,7 +53,7 @@ def calibrate(model: keras.Model, values: np.ndarray, labels: np.ndarray) -> flo
 
 
 def push_map(model: keras.Model) -> keras.Model:
-    """What each place of the picture adds to the logit: (batch, h, w, 1), whose mean is the logit less its bias.
+    """What each place of the picture adds to the logit: (batch, h, w, 1); its mean is the logit without the bias.
 
     The head is linear in averages of feature maps, so applied before averaging it gives
     this map (class activation mapping, Zhou et al. 2016). Needs no gradient.
@@ -190,7 +190,7 @@ def write_bundle(
 
 @contextlib.contextmanager
 def draft_in(root: Path) -> Iterator[Path]:
-    """A folder of this process's own to make a bundle in; removed, unless it was given its final name."""
+    """A temporary folder to make a bundle in; removed unless it was renamed."""
     root.mkdir(parents=True, exist_ok=True)
     draft = root / f".{os.getpid()}.draft"
     shutil.rmtree(draft, ignore_errors=True)
@@ -202,7 +202,7 @@ def draft_in(root: Path) -> Iterator[Path]:
 
 
 def golden_pictures(answer: Callable[[np.ndarray], np.ndarray], size: int) -> list[bundle.Golden]:
-    """The phantoms that are least and most like pneumonia to a network, and its answers.
+    """The phantoms that a network finds least and most like pneumonia, and its answers to them.
 
     So there is one on each side of the threshold, if any phantom lies there. answer: gives the probability (n,) of
     inputs, uint8 (n, size, size, 1).
@@ -218,7 +218,7 @@ def golden_pictures(answer: Callable[[np.ndarray], np.ndarray], size: int) -> li
 
 
 def compress(path: Path) -> None:
-    """Write the HDF5 file `path` anew with its arrays compressed, without loss; Keras reads it as before."""
+    """Rewrite the HDF5 file `path` with its arrays compressed, without loss; Keras reads it as before."""
     smaller = path.with_suffix(".smaller")
     with h5py.File(path) as source, h5py.File(smaller, "w", libver="latest") as target:
 

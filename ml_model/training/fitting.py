@@ -1,4 +1,4 @@
-"""Fit the network: from pictures to the weights of the best epoch. It can be interrupted and resumed."""
+"""Fit the network, from pictures to the weights of the best epoch. It can be interrupted and resumed."""
 
 import csv
 import ctypes
@@ -86,8 +86,8 @@ class Fitted:
 def fit(train: PictureSet, validation: PictureSet, settings: Settings, work: Path, *, verbose: int = 1) -> Fitted:
     """Fit each trunk on `train`, keep the epoch that does best on `validation` and on an augmented copy of it.
 
-    work: a folder for checkpoints. Called again with the same folder, settings and
-    pictures, it goes on after the last finished epoch. Raises DataError where no epoch came to a loss.
+    work: a folder for checkpoints. Called again with the same folder, settings and pictures, it resumes after the last
+    finished epoch. Raises DataError if no epoch had a finite loss.
     """
     work = work / fingerprint(train, validation, settings)
     with alone_in(work):
@@ -139,7 +139,7 @@ def _fit_member(
         steps = -(-len(train) // schedule.batch_size)
         compile_for(member, settings, learning_rate=schedule.learning_rate, steps=steps * schedule.epochs)
         start = take_up(member, backup, steps)
-        if start:  # else the batches of the first epochs would come once more, spoiled as they were then
+        if start:  # otherwise the batches of the first epochs would be repeated, augmented as they were then
             keras.utils.set_random_seed(settings.seed + start)
         augment = augmentation.build(settings.seed + 100 * start, strong=member.name == "small")
         member.fit(
@@ -153,7 +153,7 @@ def _fit_member(
                 keras.callbacks.TerminateOnNaN(),
                 _KeepBest(member, best, min((row["val_loss"] for row in done), default=float("inf"))),
                 keras.callbacks.CSVLogger(str(log), append=bool(done)),
-                # The last: an epoch counts as finished once all that is kept of it was written.
+                # The last one: an epoch counts as finished once everything else of it is written.
                 KeepLast(member, backup),
             ],
         )
@@ -171,7 +171,7 @@ def _fit_member(
 def augmented_batches(train: PictureSet, augment: keras.Sequential, batch_size: int):
     """`train` as a tf.data.Dataset of one epoch: pictures as float32 (batch, size, size, 1) of 0..255, labels, weights.
 
-    Shuffled and augmented anew in each epoch, on another core than the one that trains. TensorFlow's alone.
+    Shuffled and augmented anew in each epoch, on another core than the one that trains. Needs TensorFlow.
     """
     import tensorflow as tf
 
@@ -196,7 +196,7 @@ def compile_for(model: keras.Model, settings: Settings, *, learning_rate: float,
 
 
 def optimizer(settings: Settings, learning_rate: float, steps: int) -> keras.optimizers.Optimizer:
-    """AdamW; `learning_rate` is its highest, after a twentieth of `steps`, and falls as a cosine from there."""
+    """AdamW. The rate rises to `learning_rate` during the first twentieth of `steps` and then falls as a cosine."""
     return keras.optimizers.AdamW(
         keras.optimizers.schedules.CosineDecay(
             learning_rate / 10, steps - steps // 20, warmup_target=learning_rate, warmup_steps=steps // 20
@@ -206,12 +206,12 @@ def optimizer(settings: Settings, learning_rate: float, steps: int) -> keras.opt
 
 
 def compiled_whole() -> bool:
-    """Whether XLA is to compile a step: JAX is of no use without, and TensorFlow on a CPU slower with it."""
+    """Whether XLA compiles a training step: JAX needs it, TensorFlow on a CPU is slower with it."""
     return keras.backend.backend() == "jax"
 
 
 def _join(model: keras.Model, members: dict[str, keras.Model], validation: PictureSet) -> None:
-    """Set the head of `model` to the mean of its members' logits, each brought to honest size first."""
+    """Set the head of `model` to the mean of its members' logits, each calibrated by its temperature first."""
     kernels, biases = [], []
     for member in members.values():
         headless = keras.Model(member.input, member.get_layer(network.HEAD).output)
@@ -225,8 +225,8 @@ def _join(model: keras.Model, members: dict[str, keras.Model], validation: Pictu
 
 @contextmanager
 def alone_in(work: Path) -> Iterator[None]:
-    """Make the folder of a training and keep it, until this process ends at the latest, from the same training
-    elsewhere. Raises DataError where that came first."""
+    """Create the folder of a training and lock it against the same training elsewhere. Raises DataError if it is locked
+    already."""
     work.mkdir(parents=True, exist_ok=True)
     with (work / "lock").open("w") as lock:
         try:
@@ -243,7 +243,8 @@ BACKUP = Path("backup", "latest.weights.h5")
 
 
 def take_up(model: keras.Model, backup: Path, steps: int) -> int:
-    """How many epochs of `steps` are done, once `model`, compiled, is what `KeepLast` left in `backup`; 0 without.
+    """Restore `model`, compiled, from what `KeepLast` left in `backup`; returns how many epochs of `steps` are done, 0
+    without a backup.
 
     Raises DataError where that is damaged.
     """
@@ -262,7 +263,7 @@ def take_up(model: keras.Model, backup: Path, steps: int) -> int:
 def need_room(folder: Path, variables: Sequence[keras.Variable], copies: int = 1) -> None:
     """Raises OSError where the disk of `folder` has no room for so many copies of `variables`.
 
-    A disk that fills while HDF5 writes ends the whole process (segmentation fault in h5py 3).
+    If the disk fills while HDF5 writes, the whole process ends (segmentation fault in h5py 3).
     """
     needed = copies * sum(4 * math.prod(variable.shape) for variable in variables) + (1 << 20)
     if shutil.disk_usage(folder).free < needed:
@@ -272,7 +273,7 @@ def need_room(folder: Path, variables: Sequence[keras.Variable], copies: int = 1
 class KeepLast(keras.callbacks.Callback):
     """Saves the weights of `kept`, the model in training or a part of it, after each epoch.
 
-    A file that is cut off by an interruption leaves the one before; Keras' BackupAndRestore writes over it.
+    A file cut off by an interruption leaves the previous one intact; Keras' BackupAndRestore overwrites it.
     """
 
     def __init__(self, kept: keras.Model, path: Path):
@@ -302,7 +303,7 @@ class _KeepBest(KeepLast):
 
 
 def fingerprint(train: PictureSet, validation: PictureSet, settings: Settings) -> str:
-    """A short name for one way of training (settings, code of what is trained and how) on one set of pictures."""
+    """A digest of everything that decides a training: settings, pictures, and the code of network and training."""
     digest = hashlib.sha256(json.dumps(asdict(settings), sort_keys=True).encode())
     modules = (augmentation, imagenet, metrics, network, normalisation)
     for code in (__file__, *(str(module.__file__) for module in modules)):
@@ -314,9 +315,9 @@ def fingerprint(train: PictureSet, validation: PictureSet, settings: Settings) -
 
 
 def read_history(log: Path) -> list[dict[str, float]]:
-    """The finished epochs that `log`, a CSV, tells of; empty where there is none.
+    """The finished epochs in `log`, a CSV; empty if there is none.
 
-    A last row that a full disk cut off is taken out of the file, so that the next one does not go on behind it. An
+    A last row that a full disk cut off is removed from the file, so that the next one starts on a line of its own. An
     epoch that was interrupted between its row and its backup is there twice; the later one counts.
     """
     if not log.exists():
@@ -342,8 +343,8 @@ def augmented(pictures: np.ndarray, seed: int) -> np.ndarray:
 def with_augmented_copy(pictures: PictureSet, seed: int) -> PictureSet:
     """`pictures`, then each of them once more as training might show it.
 
-    On clean validation pictures nearly every network is nearly perfect; the copies
-    make the choice of epoch, temperature and threshold say something.
+    On clean validation pictures nearly every network is nearly perfect; only with the copies do epoch, temperature and
+    threshold mean something.
     """
     return PictureSet(
         np.concatenate([pictures.pictures, augmented(pictures.pictures, seed + 1000)]),
@@ -354,7 +355,7 @@ def with_augmented_copy(pictures: PictureSet, seed: int) -> PictureSet:
 
 
 def freeze(model: keras.Model, blocks: int) -> None:
-    """Leave stem and first `blocks` of the pretrained trunk as they are."""
+    """Freeze the stem and the first `blocks` of the pretrained trunk."""
     names = ("stem", *(f"block{index}_" for index in range(blocks)))
     for layer in model.layers:
         if blocks and layer.name.startswith(names):

@@ -1,4 +1,4 @@
-"""The gate: is this a frontal chest X-ray at all? A linear look at features the network computes anyway.
+"""The gate: is this a frontal chest X-ray at all? A linear classifier on features the network computes anyway.
 
 Fitted after the network, on its features: chest X-rays, also augmented ones and those of
 other hospitals, against every other kind of picture, and against the negatives of chest

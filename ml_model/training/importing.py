@@ -1,4 +1,4 @@
-"""Somebody else's `.h5` -> a bundle of ours: same input, same outputs, so that everything else just works.
+"""A foreign `.h5` -> a bundle with the same input and outputs as our own, so that everything else just works.
 
 Range, channels and activation of the foreign network are dealt with inside the exported graph.
 """

@@ -1,7 +1,7 @@
-"""Somebody else's `.h5` -> a Keras network, without running any code that the file may hold.
+"""A foreign `.h5` -> a Keras network, without running any code that the file may hold.
 
-The description of the network in the file is read and judged here before Keras sees it:
-only layers of Keras itself pass, and of these none that loads code or other files.
+The network's description is checked here before Keras sees it: only Keras's own layers pass, and none of these that
+loads code or other files.
 """
 
 import inspect
@@ -58,7 +58,7 @@ def load(path: Path) -> keras.Model:
 
 
 def first_line(error: Exception) -> str:
-    """The beginning of what `error` says; Keras and TensorFlow go on for pages."""
+    """The first line of `error`; Keras and TensorFlow write pages."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
 
 
@@ -154,7 +154,7 @@ def _judge(path: Path, part: dict[str, Any]) -> None:
 
 
 def _mend(path: Path, description: dict[str, Any]) -> bool:
-    """Take out what Keras 2 wrote and Keras 3 does not take, where it means nothing; whether there was any."""
+    """Remove what Keras 2 wrote, Keras 3 rejects and nothing depends on; returns whether there was any."""
     mended = False
     for part in _parts(path, description):
         if part.get("class_name") == "DepthwiseConv2D" and part.get("config", {}).get("groups") == 1:

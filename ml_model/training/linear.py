@@ -1,4 +1,4 @@
-"""A linear look at a network's features: which of two kinds is it? Fitted at once, without epochs."""
+"""A linear classifier of two kinds on a network's features, fitted in closed form."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Batch normalisation in one operation, to train with.
+"""Batch normalisation in one operation, for training.
 
 Keras takes a dozen operations of TensorFlow for it, each of which goes through the whole feature map; on a CPU these
 take longer than the convolutions.
@@ -19,7 +19,7 @@ def plain(model: keras.Model) -> keras.Model:
 
 
 class _Fused(layers.BatchNormalization):
-    """The same numbers, but for a running variance that is estimated without bias."""
+    """The same numbers, except for the running variance, whose estimate is unbiased."""
 
     def call(self, x, training=None, mask=None):
         if keras.backend.backend() != "tensorflow":

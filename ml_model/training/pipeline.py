@@ -1,4 +1,4 @@
-"""From a folder of pictures to a served bundle: load, split, fit, export."""
+"""The training pipeline, from a folder of pictures to a bundle: load, split, fit, export."""
 
 import functools
 import platform
