@@ -68,6 +68,19 @@ def test_what_somebody_chose_goes_to_nobody_else(page: Page, live_server, pictur
     assert Upload.objects.filter(owner=alice).count() == 3
 
 
+def test_what_was_refused_can_be_analysed_from_the_list_found_again(page: Page, live_server, tmp_path, no_xray, alice):
+    (tmp_path / "board.png").write_bytes(no_xray)
+    log_in(page, live_server)
+    choose(page, [tmp_path / "board.png"])
+    analyse(page)
+    expect(row(page, "board.png").get_by_role("button", name="Analyse it all the same")).to_be_visible()
+    page.reload()
+    expect(page.locator("#picked img")).to_be_visible()
+    row(page, "board.png").get_by_role("link", name="Open the result").click()
+    page.get_by_role("button", name="Analyse it all the same").click()
+    expect(page.get_by_text("Unreliable").first).to_be_visible()
+
+
 def test_the_list_is_found_again_by_its_own_account_alone(page: Page, live_server, pictures, alice, charlie):
     log_in(page, live_server)
     choose(page, pictures[:2])

@@ -20,7 +20,7 @@ function outcome(request) {
     return { kind: "done", answer: { prediction, probability, reliable, uncertain, url } };
   }
   if (request.status === 429) return { kind: "throttled", seconds: seconds(request) };
-  if (body.code === "not_a_chest_xray") return { kind: "rejected" };
+  if (body.code === "not_a_chest_xray") return { kind: "rejected", url: body.url };
   // What the API says of these two is meant for programs.
   const loggedOut = request.status === 401 || body.code === "csrf_failed";
   return { kind: "failed", status: request.status, detail: body.detail, loggedOut };

@@ -8,7 +8,7 @@ import { fill, gettext, percent, readableSize } from "../words.js";
 const template = document.getElementById("picked-file");
 const answers = document.getElementById("answers").content;
 
-/* Which buttons a state offers. */
+/* Which buttons a state offers, and which without the file itself. */
 const OFFERED = {
   chosen: ["remove"],
   waiting: ["cancel"],
@@ -20,6 +20,7 @@ const OFFERED = {
   failed: ["again", "remove"],
   cancelled: ["again", "remove"],
 };
+const OFFERED_WITHOUT = { done: ["open"], rejected: ["open", "remove"] };
 
 const STATES = {
   waiting: gettext("Waiting"),
@@ -49,7 +50,7 @@ export function makeRow(item, on) {
     if (on[does]) button.addEventListener("click", () => on[does](item));
   }
   if (item.file) drawThumbnail(item.file, part("preview"));
-  else if (item.state === "done") part("preview").replaceChildren(thumbnail(item.outcome.answer));
+  else if (page(item)) part("preview").replaceChildren(thumbnail(page(item)));
 
   let drawn = null;
   item.draw = () => {
@@ -63,15 +64,21 @@ export function makeRow(item, on) {
     part("hint").hidden = !item.hint || state !== "chosen";
     part("said").replaceChildren(...said(item));
     // Opened so, it leads on to its neighbours in the history.
-    if (state === "done") part("open").href = `${item.outcome.answer.url}?back=`;
-    const offered = item.file || state === "done" ? OFFERED[state] : ["remove"];
-    offer(element, offered.filter((does) => does !== "again" || mayTryAgain(item)));
+    if (page(item)) part("open").href = `${page(item)}?back=`;
+    const offered = (item.file ? OFFERED : OFFERED_WITHOUT)[state] ?? ["remove"];
+    const possible = { again: mayTryAgain(item), open: Boolean(page(item)) };
+    offer(element, offered.filter((does) => possible[does] ?? true));
   };
   item.draw();
   return element;
 }
 
-function thumbnail({ url }) {
+/* The address of what the server keeps of it: its answer, or that it was refused. */
+function page({ outcome }) {
+  return outcome?.answer?.url ?? outcome?.url;
+}
+
+function thumbnail(url) {
   return Object.assign(new Image(), { loading: "lazy", alt: "", src: `${url}thumbnail.jpg` });
 }
 
