@@ -84,3 +84,12 @@ def test_the_queue_walks_indexes_however_many_wait(reviewer, make, ada):
     for index in ("prediction_uncertain", "prediction_newest", "upload_of_picture", "review_latest"):
         assert [plan for plan in plans if any(f"INDEX {index}" in step for step in plan)]
     assert not [plan for plan in plans if reads_all(plan)]
+
+
+def test_every_page_leads_reviewers_to_the_queue_and_nobody_else(client, alice, bob, ada):
+    led = []
+    for user in (None, alice, bob, ada):
+        if user:
+            client.force_login(user)
+        led.append(QUEUE in client.get("/model/").content.decode())
+    assert led == [False, False, True, True]
