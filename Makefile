@@ -1,17 +1,24 @@
-# make serve        the site on http://localhost:8000 (PORT= changes it)
-# make production   the same for others to use: under gunicorn, with DEBUG off (docs/deploy.md)
-# make test         lint, types, architecture and every test
-# make lint         all of that but the tests, in a minute
-# make static       style sheets and scripts for production, compressed, into var/static
-# make torture      the production server while everything around it fails; writes benchmarks/FAULTS.md
-# make admin        an account for the admin pages
-# make bench        serving beside a Flask yardstick and the bare limit; needs wrk
-# make bench-train  training beside Keras' ImageDataGenerator
-# make bench-bulk   20,000 files through predict_images
-# make audit        known weaknesses of the pinned packages (asks pypi.org)
-# make openapi      docs/openapi.yaml, the description of the API that a test compares
-# make messages     the sentences to translate, after any was written or changed (docs/translations.md)
-# make format       put every file into the house format
+# Run the site
+#   make serve        for development, on http://localhost:8000 (PORT=9000 make serve changes the port)
+#   make production   for others to use: under gunicorn, with DEBUG off (docs/deploy.md)
+#   make admin        create an account with every right
+#   make static       collect and compress style sheets and scripts for production, into var/static
+#
+# Check
+#   make test         lint, types, architecture and all tests
+#   make lint         the same without the tests, in a minute
+#   make audit        known vulnerabilities of the pinned packages (asks pypi.org)
+#
+# Measure
+#   make bench        serving, beside a Flask yardstick and the bare limit; needs wrk
+#   make bench-train  training, beside Keras' ImageDataGenerator
+#   make bench-bulk   20,000 files through predict_images
+#   make torture      the production server while everything around it fails; writes benchmarks/FAULTS.md
+#
+# Renew after a change
+#   make openapi      docs/openapi.yaml, the API's description, which a test compares with the code
+#   make messages     the catalogues of strings to translate (docs/translations.md)
+#   make format       all files, in the house format
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -25,7 +32,7 @@ serve: $(VENV)/.installed
 	@$(BIN)/python manage.py migrate --verbosity 0
 	$(BIN)/python manage.py runserver --noreload $(PORT)
 
-# Where no SECRET_KEY is given, this checkout makes one and keeps it.
+# Without a SECRET_KEY, this checkout generates one and keeps it.
 production: $(VENV)/.installed static var/secret_key.production
 	@if [ -z "$$SECRET_KEY$$SECRET_KEY_FILE" ] && ! grep -qsE '^(export )?SECRET_KEY(_FILE)?=.' .env; then \
 	  export SECRET_KEY_FILE=var/secret_key.production; fi; \
@@ -74,7 +81,7 @@ audit: $(VENV)/.installed-dev
 openapi: $(VENV)/.installed
 	$(BIN)/python manage.py spectacular --file docs/openapi.yaml
 
-# Names of the files are kept, since sentences move; their lines are not, since they change with every edit.
+# Entries name the file they come from, but not the line, which changes with every edit.
 MESSAGES := $(BIN)/python manage.py makemessages --all --add-location file --no-obsolete --ignore .venv --ignore var --ignore shared
 
 messages: $(VENV)/.installed
@@ -95,7 +102,7 @@ $(VENV)/.installed: requirements.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-# Without compiling every module beforehand, of which tests read few.
+# Modules are not compiled beforehand, because tests import few of them.
 $(VENV)/.installed-dev: requirements.txt requirements-dev.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -r requirements-dev.txt
 	@touch $@ $(VENV)/.installed
