@@ -286,8 +286,8 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Pneumonia Site",
-    "DESCRIPTION": "Reads chest X-rays for pneumonia. "
-    "For education and research. Not for clinical use without validation.",
+    "DESCRIPTION": "Reads chest X-rays for pneumonia. Programs log in with a bearer token from the account page; "
+    "errors are RFC 9457 problem details. For education and research. Not for clinical use without validation.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SWAGGER_UI_DIST": "SIDECAR",

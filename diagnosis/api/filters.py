@@ -142,7 +142,7 @@ class Search(filters.SearchFilter):
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
         (parameter,) = super().get_schema_operation_parameters(view)
-        return [{**parameter, "description": f"At most {self.most_words} words of the file name, or of the SHA-256."}]
+        return [{**parameter, "description": f"At most {self.most_words} words, each in the file name or SHA-256."}]
 
 
 class Ordering(filters.OrderingFilter):

@@ -42,13 +42,13 @@ class Keyset(pagination.BasePagination):
                 "name": self.query_parameter,
                 "in": "query",
                 "required": False,
-                "description": "Which page; `next` and `previous` hold the whole address.",
+                "description": "Which page. Follow the URLs in `next` and `previous`, which contain it.",
                 "schema": {"type": "string"},
             }
         ]
 
     def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
-        link = {"type": ["string", "null"], "format": "uri", "description": "Empty where there is no such page."}
+        link = {"type": ["string", "null"], "format": "uri", "description": "Null if there is no such page."}
         return {
             "type": "object",
             "required": ["next", "previous", "results"],

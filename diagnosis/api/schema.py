@@ -11,7 +11,7 @@ CONTENT_TYPE = "application/problem+json"
 class Problem(serializers.Serializer):
     """RFC 9457 problem details. `detail` is a sentence for people, `code` a word for programs.
 
-    `request_id` names the request in the server's log.
+    `request_id` identifies the request in the server's log.
     """
 
     type = serializers.CharField()
@@ -20,9 +20,11 @@ class Problem(serializers.Serializer):
     code = serializers.CharField()
     detail = serializers.CharField()
     request_id = serializers.CharField()
-    id = serializers.UUIDField(required=False, help_text="Of `not_a_chest_xray`: the prediction that keeps it.")
-    url = serializers.CharField(required=False, help_text="Of `not_a_chest_xray`: its page.")
-    chest_xray_score = serializers.FloatField(required=False, help_text="Of `not_a_chest_xray`.")
+    id = serializers.UUIDField(required=False, help_text="Only with `not_a_chest_xray`: the stored prediction.")
+    url = serializers.CharField(required=False, help_text="Only with `not_a_chest_xray`: the page of the prediction.")
+    chest_xray_score = serializers.FloatField(
+        required=False, help_text="Only with `not_a_chest_xray`: its score, 0 to 1."
+    )
 
 
 class Schema(AutoSchema):
@@ -40,7 +42,7 @@ def add_problems(result: dict[str, Any], **options: Any) -> dict[str, Any]:
     for methods in result["paths"].values():
         for operation in methods.values():
             operation["responses"]["default"] = {
-                "description": "What went wrong.",
+                "description": "An error.",
                 "content": {CONTENT_TYPE: problem},
             }
     return result

@@ -22,10 +22,10 @@ class Flag(serializers.BooleanField):
 
 
 class PredictOptions(serializers.Serializer):
-    """What may go with the picture."""
+    """Options for the analysis."""
 
     operating_point = serializers.ChoiceField(choices=[], required=False)
-    force = Flag(required=False, help_text="True: analyse even what is no frontal chest X-ray.")
+    force = Flag(required=False, help_text="True analyses even what does not look like a frontal chest X-ray.")
 
     def get_fields(self) -> dict[str, serializers.Field]:
         fields = super().get_fields()
@@ -38,7 +38,7 @@ class PredictOptions(serializers.Serializer):
 
 
 class OneFile(PredictOptions):
-    """The picture, and what may go with it."""
+    """One picture, and options for its analysis."""
 
     # This and the next are for the description alone: services.py judges files.
 
@@ -46,7 +46,7 @@ class OneFile(PredictOptions):
 
 
 class ManyFiles(PredictOptions):
-    """The pictures, and what may go with them."""
+    """Pictures, and options for their analysis."""
 
     def get_fields(self) -> dict[str, serializers.Field]:
         files = serializers.ListField(
@@ -56,7 +56,7 @@ class ManyFiles(PredictOptions):
 
 
 class FigureSerializer(serializers.Serializer):
-    """A share of pictures, and its 95 % interval."""
+    """A share of pictures, 0 to 1, and its 95 % interval."""
 
     value = serializers.FloatField()
     low = serializers.FloatField()
@@ -64,7 +64,7 @@ class FigureSerializer(serializers.Serializer):
 
 
 class MeasuredSerializer(serializers.Serializer):
-    on = serializers.CharField(help_text="The set of pictures: test or validation.")
+    on = serializers.CharField(help_text="Which pictures it was measured on: test or validation.")
     sensitivity = FigureSerializer()
     specificity = FigureSerializer()
 
@@ -77,14 +77,14 @@ class HintSerializer(serializers.Serializer):
 
 
 class PredictionSerializer(serializers.ModelSerializer):
-    """What one version of the network said of one picture."""
+    """What one version of the model answered to one picture."""
 
     prediction = serializers.SerializerMethodField()
     measured = serializers.SerializerMethodField(
-        help_text="How often this model is right at this operating point; empty where nobody has measured it."
+        help_text="How often this model is right at this operating point; null if nobody has measured it."
     )
     thresholds = serializers.SerializerMethodField(
-        help_text="Of the model's operating points, by name. Between the lowest and the highest an answer is uncertain."
+        help_text="The threshold of each operating point. Between the lowest and the highest, an answer is uncertain."
     )
     hints = HintSerializer(many=True, read_only=True, help_text="What may be wrong with the picture.")
     reliable = serializers.SerializerMethodField()
@@ -159,7 +159,7 @@ _SERIALIZER = PredictionSerializer()
 
 
 class Answer(serializers.Serializer):
-    """What became of one file of several: a prediction or a problem."""
+    """The outcome for one file: a prediction or a problem; the other one is null."""
 
     file_name = serializers.CharField()
     prediction = PredictionSerializer(allow_null=True)
@@ -167,7 +167,7 @@ class Answer(serializers.Serializer):
 
 
 class ManyAnswers(serializers.Serializer):
-    """In the order of the files."""
+    """One result per file, in the order of the files."""
 
     results = Answer(many=True)
 
@@ -182,7 +182,7 @@ class Text(serializers.CharField):
 
 
 class ReviewSerializer(KnownFields, serializers.ModelSerializer):
-    """A person's reading of a prediction's picture. The latest of a prediction supersedes the others."""
+    """A person's reading of a prediction's picture. The latest one supersedes the others."""
 
     prediction = serializers.UUIDField(source="prediction_id")
     note = Text(max_length=2000, required=False, allow_blank=True)
@@ -203,7 +203,7 @@ class ReviewSerializer(KnownFields, serializers.ModelSerializer):
 
 
 class TokenSerializer(KnownFields, serializers.ModelSerializer):
-    """A token without its secret. `id` is the secret's beginning."""
+    """A token without its secret. `id` is the first 15 characters of the secret."""
 
     id = serializers.CharField(source="token_key", read_only=True)
     name = Text(max_length=80, help_text="What the token is for.")
@@ -225,7 +225,7 @@ class TokenSerializer(KnownFields, serializers.ModelSerializer):
 
 
 class TokenMade(TokenSerializer):
-    """A new token with its secret, which is not shown again."""
+    """A new token with its secret, `token`, which is not shown again."""
 
     token = serializers.CharField()
 
@@ -238,7 +238,7 @@ class OperatingPointSerializer(serializers.Serializer):
 
 
 class ModelSerializer(serializers.Serializer):
-    """A model bundle. `error` says so where one cannot be served."""
+    """A model bundle. `error` is empty unless it cannot be served."""
 
     version = serializers.CharField(source="name")
     served = serializers.BooleanField()
@@ -255,6 +255,8 @@ class ModelSerializer(serializers.Serializer):
 
 
 class StatisticsSerializer(serializers.Serializer):
+    """Counts. `by_label` and `uncertain` leave out what is not `reliable`; `by_day` covers the last 30 days."""
+
     predictions = serializers.IntegerField()
     uploads = serializers.IntegerField()
     uncertain = serializers.IntegerField()

@@ -44,8 +44,8 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     "Idempotency-Key",
     {"type": "string", "pattern": "^[ -~]*$", "maxLength": problems.LONGEST_KEY},
     OpenApiParameter.HEADER,
-    description="At most 200 characters. A request sent again under the same key gets the first one's answer; "
-    "another request under it is refused as a whole.",
+    description="Makes retries safe: a request repeated under the same key gets the first answer. A different request "
+    "under that key is refused as a whole. At most 200 printable ASCII characters.",
 )
 
 
@@ -59,10 +59,10 @@ class MayUpload(permissions.BasePermission):
 
 
 @extend_schema_view(
-    list=extend_schema(summary="The predictions you may see, newest first"),
-    retrieve=extend_schema(summary="One prediction"),
+    list=extend_schema(summary="List the predictions you may see, newest first by default"),
+    retrieve=extend_schema(summary="Get one prediction"),
     destroy=extend_schema(
-        summary="Delete a prediction with its picture, and every other prediction of that upload", responses={204: None}
+        summary="Delete a prediction, its picture, and all other predictions of that upload", responses={204: None}
     ),
 )
 class PredictionViewSet(
@@ -111,8 +111,9 @@ class PredictionViewSet(
 
     @extend_schema(
         operation_id="predict_many",
-        summary="Analyse one or several pictures",
-        description="Each file has an answer or a problem of its own: one that fails costs no other.",
+        summary="Analyse one or more pictures",
+        description="Each file gets a prediction or a problem of its own. One that fails does not affect the others, "
+        "and the status is 200 even then.",
         request={"multipart/form-data": ManyFiles},
         responses={200: ManyAnswers},
         parameters=[IDEMPOTENCY_KEY],
@@ -198,8 +199,11 @@ class PredictionViewSet(
         services.delete([instance.upload], by=person)
 
     @extend_schema(
-        summary="The heatmap, a transparent PNG to stretch over the X-ray",
-        responses={(200, "image/png"): OpenApiTypes.BINARY, 304: OpenApiResponse(description="You have it already.")},
+        summary="Get the heatmap, a transparent PNG to stretch over the X-ray",
+        responses={
+            (200, "image/png"): OpenApiTypes.BINARY,
+            304: OpenApiResponse(description="Not modified: you already have it."),
+        },
     )
     @action(detail=True, filter_backends=[])
     def heatmap(self, request: Request, pk: str) -> HttpResponseBase:
@@ -210,10 +214,10 @@ class PredictionViewSet(
         return self._picture(pictures.heatmap(request, prediction))
 
     @extend_schema(
-        summary="The X-ray at full size, without its metadata, in a format that browsers show",
+        summary="Get the X-ray at full size, without its metadata, in a format that browsers show",
         responses={
             **{(200, kind): OpenApiTypes.BINARY for kind in ("image/jpeg", "image/png", "image/webp")},
-            304: OpenApiResponse(description="You have it already."),
+            304: OpenApiResponse(description="Not modified: you already have it."),
         },
     )
     @action(detail=True, filter_backends=[])
@@ -238,8 +242,8 @@ class MayReview(permissions.BasePermission):
 
 
 @extend_schema_view(
-    list=extend_schema(summary="The readings of the predictions you may see, newest first"),
-    create=extend_schema(summary="Record a reading; the prediction stays as it is"),
+    list=extend_schema(summary="List the readings of the predictions you may see, newest first by default"),
+    create=extend_schema(summary="Record a reading; the prediction does not change"),
 )
 class ReviewViewSet(KnownParameters, mixins.ListModelMixin, mixins.CreateModelMixin, viewsets.GenericViewSet[Review]):
     serializer_class = ReviewSerializer
@@ -267,7 +271,7 @@ class ReviewViewSet(KnownParameters, mixins.ListModelMixin, mixins.CreateModelMi
 
 
 @extend_schema_view(
-    list=extend_schema(summary="Your tokens, without their secrets"),
+    list=extend_schema(summary="List your tokens, without their secrets"),
     destroy=extend_schema(summary="Revoke a token", responses={204: None}),
 )
 class TokenViewSet(KnownParameters, mixins.ListModelMixin, mixins.DestroyModelMixin, viewsets.GenericViewSet[ApiToken]):
@@ -282,8 +286,8 @@ class TokenViewSet(KnownParameters, mixins.ListModelMixin, mixins.DestroyModelMi
         return get_token_model().objects.filter(user=self.request.user)
 
     @extend_schema(
-        summary="Make a token; its secret is in this answer alone",
-        description="Made with a token, it ends no later than that one.",
+        summary="Create a token; only this response contains its secret",
+        description="A token that was created with another token expires no later than that one.",
         responses={201: TokenMade},
     )
     def create(self, request: Request) -> Response:
@@ -300,7 +304,9 @@ class SchemaView(KnownParameters, SpectacularAPIView):
 class ModelsView(KnownParameters):
     permission_classes = [permissions.AllowAny]
 
-    @extend_schema(summary="The models at hand, and which one answers", responses={200: ModelSerializer(many=True)})
+    @extend_schema(
+        summary="List the installed models, and which one is served", responses={200: ModelSerializer(many=True)}
+    )
     def get(self, request: Request) -> Response:
         return Response(ModelSerializer(bundles.models(), many=True).data)
 
@@ -308,6 +314,6 @@ class ModelsView(KnownParameters):
 class StatisticsView(KnownParameters):
     permission_classes = [permissions.AllowAny]
 
-    @extend_schema(summary="Counts of the predictions you may see", responses={200: StatisticsSerializer})
+    @extend_schema(summary="Count the predictions you may see", responses={200: StatisticsSerializer})
     def get(self, request: Request) -> Response:
         return Response(dataclasses.asdict(statistics.statistics(access.person_of(request))))
