@@ -12,6 +12,8 @@ from ml_model import BundleError, Classifier, bundle
 class Unavailable(Exception):
     """No model can answer. `str()` says why, and which command fixes it."""
 
+    code = "unavailable"
+
 
 @dataclass(frozen=True)
 class Model:

@@ -149,8 +149,8 @@ def test_requests_pictures_and_predictions_are_counted(client, scraped, xray, no
 
 
 @pytest.mark.django_db
-def test_what_calls_somebody_out_of_bed_is_counted_under_its_own_code(client, xray, no_xray):
-    codes = ("not_found", "storage_unavailable", "server_error")
+def test_what_calls_somebody_out_of_bed_is_counted_under_its_own_code(client, xray, no_xray, monkeypatch):
+    codes = ("not_found", "storage_unavailable", "unavailable", "server_error")
     before = {code: figure("uploads_failed_total", code=code) for code in codes}
     client.post("/predict", {"file": SimpleUploadedFile("x.png", no_xray)})
     rejected = Prediction.objects.get()
@@ -165,8 +165,10 @@ def test_what_calls_somebody_out_of_bed_is_counted_under_its_own_code(client, xr
     with connection.execute_wrapper(broken):
         files = {"file": SimpleUploadedFile("x.jpg", xray())}
         assert client.post("/predict", files, headers={"Idempotency-Key": "7"}).status_code == 503
+    monkeypatch.setattr(serving, "_classifier", None)
+    assert client.post("/predict", {"file": SimpleUploadedFile("x.jpg", xray())}).status_code == 503
     after = {code: figure("uploads_failed_total", code=code) - before[code] for code in codes}
-    assert after == {"not_found": 1, "storage_unavailable": 1, "server_error": 0}
+    assert after == {"not_found": 1, "storage_unavailable": 1, "unavailable": 1, "server_error": 0}
 
 
 @pytest.mark.django_db
