@@ -96,6 +96,11 @@ class ModelCard:
     metrics: dict[str, Any] = field(default_factory=dict)
     format: int = CARD_FORMAT
 
+    @property
+    def of_the_public_set(self) -> bool:
+        """Whether every label it learned from is of the public set: children of one hospital."""
+        return "population" in self.data and "extra" not in self.data
+
 
 def parse_card(text: str) -> ModelCard:
     """The card in `text`, JSON. Raises ValueError naming the first thing that is wrong."""

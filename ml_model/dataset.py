@@ -85,7 +85,7 @@ def patient_of(file_name: str) -> str:
     """Who a picture shows: `person23_virus_4.jpeg` and `person23_bacteria_1.jpeg` are one patient.
 
     `IM-0115-0001` and `NORMAL2-IM-0115-0001` are counted as one too: whether the two
-    series share their numbering is not documented, and together they cannot leak.
+    series share their numbering is not documented, and together they cannot leak. Numbers hold within a split only.
     `00001280_004` and `00001280_005`, as the NIH archive of adults names its pictures, are one.
     A name of another pattern is a patient of its own.
     """

@@ -225,6 +225,8 @@ def test_what_training_would_fail_on_later_is_told_at_once(tmp_path, xray):
                 call_command("train_model", str(tmp_path), option, str(tmp_path / folder))
     with pytest.raises(CommandError, match="not allowed with"):
         call_command("train_model", str(tmp_path), "--teacher", "x", "--from-scratch")
+    with pytest.raises(CommandError, match="no small trunk"):
+        call_command("train_model", str(tmp_path), "--teacher", "x", "--small-epochs", "2")
     with pytest.raises(CommandError, match=r"a\.jpg.*: Not a directory"):
         call_command("train_model", str(tmp_path), "--output", str(tmp_path / "train" / "NORMAL" / "a.jpg" / "models"))
     with pytest.raises(CommandError, match=r"no model 'typo'.*list_models"):

@@ -28,9 +28,12 @@ def text(response) -> str:
 
 
 def test_first_page_tells_whom_the_network_learned_from_where_that_is_known(client, monkeypatch):
-    said = "learned from children"
+    said, data = "learned from children", serving.model_card().data
     assert said in client.get("/").content.decode()
-    monkeypatch.delitem(serving.model_card().data, "population")
+    with monkeypatch.context() as read_here:
+        read_here.setitem(data, "extra", {"normal": 1, "pneumonia": 0})
+        assert said not in client.get("/").content.decode()
+    monkeypatch.delitem(data, "population")
     assert said not in client.get("/").content.decode()
 
 

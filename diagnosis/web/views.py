@@ -126,7 +126,7 @@ def _upload_page(
         "formats": _("%(list)s or %(last)s") % {"list": ", ".join(formats[:-1]), "last": formats[-1]},
         "operating_points": _operating_points(),
         "operating_point": preferences.operating_point_of(request),
-        "learned_from_children": (card := serving.model_card()) is not None and "population" in card.data,
+        "learned_from_children": (card := serving.model_card()) is not None and card.of_the_public_set,
         "recent": access.own(access.person_of(request))[:RECENT],
     }
     response = render(request, "diagnosis/upload.html", context, status=status)

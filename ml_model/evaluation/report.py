@@ -97,11 +97,10 @@ def _markdown(
 
 
 def _caveat(card: ModelCard) -> str:
-    of_the_public_set = "population" in card.data
     learned = (
         "It learned from children of one hospital; for adults, other machines and other diseases these figures do not "
         "hold"
-        if of_the_public_set
+        if card.of_the_public_set
         else "Whom it learned from is not told; for other people, machines and diseases than those measured here these "
         "figures do not hold"
     )
@@ -110,7 +109,7 @@ def _caveat(card: ModelCard) -> str:
         f"{learned}, and a wrong answer in either direction can harm. "
         + ("Probabilities assume that as many ill as healthy people come. " if trained_here else "")
         + "The heatmap shows what raised the probability, not where disease is."
-        + (" Labels were given by physicians looking at the picture alone." if of_the_public_set else "")
+        + (" Labels were given by physicians looking at the picture alone." if card.of_the_public_set else "")
     )
 
 

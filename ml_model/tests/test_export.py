@@ -1,5 +1,6 @@
 """What goes into a bundle, without a training."""
 
+import numpy as np
 import pytest
 
 from ml_model import phantom, preprocessing
@@ -24,3 +25,16 @@ def test_golden_pictures_are_the_least_and_the_most_ill():
     assert low.probability < high.probability
     pixels = preprocessing.to_input(phantom.draw(opacity=high.opacity, seed=high.seed, blur=high.blur), 64)
     assert high.probability == pytest.approx(pixels.mean() / 255)
+
+
+@pytest.mark.parametrize("apart", [1.0, 2.2, 3.0])
+def test_screening_never_finds_fewer_than_balanced(apart):
+    from ml_model.evaluation import metrics
+    from ml_model.training import export
+
+    generator = np.random.Generator(np.random.PCG64(4))
+    labels = np.repeat([1, 0], [600, 200])
+    scores = metrics.sigmoid(generator.normal(np.where(labels, apart, -apart), 1.0))
+    thresholds = export.operating_thresholds(scores, labels)
+    assert thresholds["screening"] <= thresholds["balanced"]
+    assert np.mean(scores[labels == 1] >= thresholds["screening"]) >= export.SCREENING_SENSITIVITY

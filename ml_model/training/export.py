@@ -126,17 +126,12 @@ def write_bundle(
         )
     temperature = calibrate(fitted.model, values, validation.labels)
     probabilities = metrics.sigmoid(values / temperature)
-    points = {
-        "balanced": bundle.OperatingPoint(
-            metrics.equal_error_threshold(probabilities, validation.labels),
-            f"sensitivity equals specificity on {CHOSEN_ON}",
-        ),
-        "screening": bundle.OperatingPoint(
-            metrics.threshold_for_sensitivity(probabilities, validation.labels, SCREENING_SENSITIVITY),
-            f"sensitivity {SCREENING_SENSITIVITY} on {CHOSEN_ON}",
-        ),
+    thresholds = operating_thresholds(probabilities, validation.labels)
+    chosen = {
+        "balanced": f"sensitivity equals specificity on {CHOSEN_ON}",
+        "screening": f"sensitivity of at least {SCREENING_SENSITIVITY} on {CHOSEN_ON}",
     }
-    thresholds = {name: point.threshold for name, point in points.items()}
+    points = {name: bundle.OperatingPoint(thresholds[name], how) for name, how in chosen.items()}
     push = push_map(fitted.model).predict(validation.pictures[validation.labels == 1], batch_size=64, verbose=0)
     full_scale = float(np.percentile(push[push > 0], 99.5))
     gate_head, gate_facts = fit_gate(fitted.model) if fit_gate else (None, None)
@@ -158,7 +153,6 @@ def write_bundle(
             files={name: bundle.sha256(draft / name) for name in (bundle.KERAS_FILE, bundle.SERVING_FILE)},
             golden=golden_pictures(lambda inputs: metrics.sigmoid(logits(inputs)), size),
             gate=gate_facts,
-            intended_use=INTENDED_USE + (OF_THE_PUBLIC_SET if "population" in data else OF_OTHERS),
             training={
                 **fitted.recipe,
                 "best_epochs": fitted.best_epochs,
@@ -175,6 +169,7 @@ def write_bundle(
                 for name, rows in (("validation", slice(clean)), ("validation_augmented", slice(clean, None)))
             },
         )
+        card = replace(card, intended_use=INTENDED_USE + (OF_THE_PUBLIC_SET if card.of_the_public_set else OF_OTHERS))
         while True:
             version = bundle.next_version(root, today.year, today.month)
             bundle.write_card(draft, replace(card, version=version))
@@ -186,6 +181,17 @@ def write_bundle(
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
                 # Another training was quicker, and has that version.
+
+
+def operating_thresholds(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The threshold of each operating point, by name. probabilities: (n,), 0..1; labels: (n,), 1 is pneumonia.
+
+    That of `screening` is never above that of `balanced`, whose sensitivity may be higher than is asked of screening
+    where the classes are easy to tell apart.
+    """
+    balanced = metrics.equal_error_threshold(probabilities, labels)
+    screening = metrics.threshold_for_sensitivity(probabilities, labels, SCREENING_SENSITIVITY)
+    return {"balanced": balanced, "screening": min(balanced, screening)}
 
 
 @contextlib.contextmanager

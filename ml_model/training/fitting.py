@@ -42,7 +42,7 @@ class Settings:
     small_epochs: int = 16
     small_batch_size: int = 64
     small_learning_rate: float = 3e-3
-    """Of the small trunk, which starts from nothing; the three above are of the pretrained one."""
+    """Of the small trunk, which starts from random weights; the settings without `small` are of the other."""
     validation_share: float = 0.15
     seed: int = 20261123
     pretrained: bool = True
@@ -161,8 +161,8 @@ def _fit_member(
         done = read_history(log)
     if not best.exists():
         raise DataError(
-            f"The {member.name} trunk learned nothing, since its loss on validation was never a number. "
-            "Choose a lower --learning-rate."
+            f"The {member.name} trunk learned nothing, since its loss on validation was never a number."
+            + " Choose a lower --learning-rate." * (member.name == "pretrained")
         )
     member.load_weights(best)
     return [row for row in done if math.isfinite(row["val_loss"])]  # the last may have ended in no number

@@ -22,8 +22,8 @@ class Command(base.Command):
             "--epochs", type=int, help="passes over the pictures for the pretrained trunk, or for a student"
         )
         parser.add_argument("--small-epochs", type=int, help="passes over the pictures for the small trunk")
-        parser.add_argument("--batch-size", type=int, help="pictures per step")
-        parser.add_argument("--learning-rate", type=float, help="the peak value")
+        parser.add_argument("--batch-size", type=int, help="pictures per step, of the pretrained trunk or a student")
+        parser.add_argument("--learning-rate", type=float, help="its peak, of the pretrained trunk or a student")
         parser.add_argument("--size", type=int, help="side of the network's input in pixels, a multiple of 32")
         parser.add_argument("--validation-share", type=float, help="share of patients held out, 0 to 1")
         parser.add_argument("--frozen-blocks", type=int, help="first blocks that keep their ImageNet weights")
@@ -73,6 +73,8 @@ class Command(base.Command):
         settings = {name: options[name] for name in names if options[name] is not None}
         if options["from_scratch"]:
             settings |= {"pretrained": False, "frozen_blocks": 0}
+        if options["teacher"] and options["small_epochs"] is not None:
+            raise CommandError("A student has no small trunk: leave out --small-epochs, or --teacher.")
         data_dir, root = options["data_dir"], options["output"]
         try:
             folder, current = workshop.train(
