@@ -1,8 +1,8 @@
 """An epoch of this pipeline beside the same network fed by Keras' ImageDataGenerator: `make bench-train`.
 
-`python benchmarks/training.py DATA_DIR` takes as many pictures of each class from DATA_DIR/train; without it,
-or with XRAY_DATA set, the data of README or drawn phantoms. Every way of feeding runs in a process of its own,
-in rounds; told are medians over the rounds of the mean of two epochs, after the one in which TensorFlow builds its
+`python benchmarks/training.py DATA_DIR` takes as many pictures of each class from DATA_DIR/train, by default from
+$XRAY_DATA/chest_xray/train, and without that draws phantoms. Every way of feeding runs in a process of its own, in
+rounds. The figures are medians over the rounds of the mean of two epochs, after one in which TensorFlow builds its
 graph.
 """
 
@@ -109,7 +109,7 @@ def main() -> None:
     given = os.environ.get("XRAY_DATA")
     parser.add_argument("data_dir", nargs="?", type=Path, default=Path(given, "chest_xray") if given else None)
     parser.add_argument("--pictures", type=int, default=256, help="a multiple of 64; by default %(default)s")
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", nargs=2, metavar=("WAY", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.only:

@@ -234,10 +234,10 @@ def make_current(folder: Path) -> None:
 
 
 def next_version(root: Path, year: int, month: int) -> str:
-    """The version after the month's latest that is there: 2026.11-1, 2026.11-2, …
+    """The next number of the month: 2026.11-1, 2026.11-2, …
 
-    Those before it are never given again. The latest is, if its folder was deleted: predictions of both then bear one
-    version, so delete it only where it never served.
+    If the bundle with the highest number is deleted, its number is used again, and old predictions would name the
+    wrong model: delete only bundles that never served.
     """
     month_of = f"{year}.{month:02}-"
     names = [path.name.removeprefix(month_of) for path in root.glob(f"{month_of}*")]

@@ -23,11 +23,12 @@ _GOLDEN_ROUNDING = 1e-5
 
 @dataclass(frozen=True)
 class Output:
-    """One pass of the network. probability: of pneumonia, 0..1. activation_map: float32 (h, w), 0..1, squeezed to a
-    square like the input; 1 is what one in two hundred of the places of ill validation pictures that push towards
-    pneumonia exceed, so maps of different pictures can be compared. That of an imported network is scaled to its own
-    strongest place. chest_xray_score: how much the picture is like a frontal chest X-ray, 0..1; None from a network
-    without a gate.
+    """One pass of the network.
+
+    probability: of pneumonia, 0..1. activation_map: float32 (h, w), 0..1, squeezed to a square like the input; 1 is
+    the 99.5th percentile of the positive pushes in ill validation pictures, so that maps of different pictures share
+    one scale. Maps of imported networks are scaled to their own maximum. chest_xray_score: how much the picture is
+    like a frontal chest X-ray, 0..1; None from a network without a gate.
     """
 
     probability: float

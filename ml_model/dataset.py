@@ -214,7 +214,7 @@ def _load(
     pictures = np.empty((len(files), size, size, 1), np.uint8)
     for index, (path, _) in enumerate(files):
         try:
-            pictures[index], _ = preprocessing.from_bytes(path.read_bytes(), size)
+            pictures[index] = preprocessing.from_bytes(path.read_bytes(), size)
         except (images.PictureError, OSError) as error:
             raise DataError(f"{path}: {error}") from error
         if progress:

@@ -18,7 +18,6 @@ def to_input(grey: Image.Image, size: int) -> np.ndarray:
     return np.asarray(grey, dtype=np.uint8)[..., np.newaxis]
 
 
-def from_bytes(data: bytes, size: int, *, limits: images.Limits = images.Limits()) -> tuple[np.ndarray, images.Picture]:
-    """`data`, a picture file, as uint8 (size, size, 1), and the decoded picture. Raises images.PictureError."""
-    picture = images.read(data, limits=limits, at_least=size)
-    return to_input(picture.grey, size), picture
+def from_bytes(data: bytes, size: int) -> np.ndarray:
+    """`data`, a picture file, as uint8 (size, size, 1). Raises images.PictureError."""
+    return to_input(images.read(data, at_least=size).grey, size)

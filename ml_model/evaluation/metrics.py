@@ -90,12 +90,15 @@ def measure(
 
     thresholds: by name of the operating point. Gives the counts, `auroc`, `calibration_error`, and
     under `operating_points` by name `threshold`, `accuracy`, `sensitivity`, `specificity` and the
-    four counts behind them. A figure is its value with low and high of a 95 % interval, which allows for pictures of
-    one patient resembling each other. That of a share is Wilson's on the number of independent cases that would vary
-    as much as resamples of patients do (Dean & Pagano 2015), and on no more than there are patients: where one
-    answer of hundreds is wrong, resamples know too little. The others are the percentile bootstrap over patients (Efron
-    1979; Field & Welsh 2007 on clusters), but for an AUROC of 0 or 1, of which every resample says the same: Wilson's
-    on the number of patients of the smaller class. `calibration_error` is at the pictures' own share of ill.
+    four counts behind them. Each figure has `value`, `low` and `high` of a 95 % interval:
+
+    - accuracy, sensitivity, specificity: Wilson's, with the effective sample size that a bootstrap over patients
+      implies (Dean & Pagano 2015), at most the number of patients, because the bootstrap is too narrow where few
+      answers are wrong;
+    - AUROC: percentile bootstrap over patients (Efron 1979; Field & Welsh 2007 on clusters); at exactly 0 or 1, of
+      which every resample says the same, Wilson's on the number of patients of the smaller class;
+    - `calibration_error`, at the pictures' own share of ill: the same bootstrap. It is a sum of absolute values, which
+      resampling enlarges, so its interval lies a little too high.
     """
     _, patient = np.unique(patients, return_inverse=True)
     count = int(patient.max()) + 1
