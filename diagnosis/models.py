@@ -143,8 +143,7 @@ class Prediction(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     upload = models.ForeignKey(Upload, models.CASCADE, related_name="predictions", verbose_name=_("upload"))
-    # A copy of the upload's owner, changed together with it: no index over two tables could find somebody's newest
-    # rows.
+    # A copy of the upload's owner, changed with it: no index over two tables could find somebody's newest rows.
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.DO_NOTHING, null=True, db_index=False, related_name="+")
     visitor = models.UUIDField(null=True)
     status = models.CharField(_("status"), max_length=16, choices=Status, default=Status.OK)
@@ -260,8 +259,7 @@ class Prediction(models.Model):
 
     @property
     def operating_points(self) -> list["OperatingPoint"]:
-        """Those of the model that answered, lowest threshold first; only the one that decided if no other was
-        stored."""
+        """Those of the model that answered, lowest threshold first; old rows know only the one that decided."""
         return sorted(
             (
                 OperatingPoint(name, threshold, name == self.operating_point)
