@@ -175,7 +175,7 @@ def test_actual_pixels_of_a_small_picture_are_smaller_than_the_pane(page: Page, 
 def test_the_x_ray_is_viewed_though_the_heatmap_does_not_come(page: Page, live_server, client, xray):
     page.route("**/heatmap.png", lambda route: route.abort())
     show(page, live_server, client, xray(size=(WIDTH, HEIGHT), opacity=1, seed=1))
-    expect(page.get_by_role("alert")).to_contain_text("The heatmap could not be loaded.")
+    expect(page.locator("#heatmap-missing")).to_contain_text("The heatmap could not be loaded.")
     expect(page.get_by_label("Show heatmap")).to_have_count(0)
     expect(page.get_by_role("button", name="X-ray beside heatmap")).to_have_count(0)
     start = matrix(page)
