@@ -90,7 +90,9 @@ def write(target: Path) -> Backup:
             os.fsync(file.fileno())
         try:
             os.link(part, target)  # never over a file that came meanwhile
-        except PermissionError:  # by a disk that knows no links, such as a memory stick
+        except FileExistsError:
+            raise
+        except OSError:  # a disk that knows no links, such as a memory stick or a network share
             part.rename(target)
     except FileExistsError:
         raise Refused(f"{target} exists. Name another file.") from None

@@ -49,10 +49,8 @@ class _WithoutFormulas:
     """A text that a spreadsheet would take for a formula, a file name for instance, is written as text."""
 
     def export_data(self, dataset: Any, **options: Any) -> Any:
-        for _ in range(len(dataset)):
-            row = dataset.lpop()
-            dataset.append([_FORMULA.sub(r"\g<0>'", cell) if isinstance(cell, str) else cell for cell in row])
-        return super().export_data(dataset, **options)  # type: ignore[misc]
+        rows = [[_FORMULA.sub(r"\g<0>'", cell) if isinstance(cell, str) else cell for cell in row] for row in dataset]
+        return super().export_data(type(dataset)(*rows, headers=dataset.headers), **options)  # type: ignore[misc]
 
 
 class CSV(_WithoutFormulas, base_formats.CSV):

@@ -262,9 +262,10 @@ def _store(
 
 
 def earlier_results(prediction: Prediction) -> QuerySet[Prediction]:
-    """Earlier results of the very same picture for the same sender, newest first."""
+    """Earlier results of the very same picture, sent another time by the same sender, newest first."""
     upload = prediction.upload
-    sent = access.own_uploads(access.Person(user=upload.owner, visitor=upload.visitor)).filter(sha256=upload.sha256)
+    own = access.own_uploads(access.Person(user=upload.owner, visitor=upload.visitor))
+    sent = own.filter(sha256=upload.sha256).exclude(pk=upload.pk)
     # By the few uploads: joined, SQLite would walk all that somebody sent, the newest first.
     told = Prediction.objects.filter(upload__in=sent, created__lt=prediction.created).select_related("upload")
     return told.exclude(status=Prediction.Status.REJECTED)

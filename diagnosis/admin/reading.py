@@ -105,6 +105,8 @@ def read(request: HttpRequest, context: dict[str, Any], pk: uuid.UUID) -> HttpRe
     if prediction is None:
         raise Http404
     last = _last(request, person)
+    if last == str(pk):
+        last = None  # it is open already
     if "skip" in request.POST or "back" in request.POST:
         return _leave(request, pk, last)
     shown = "shown" in request.POST or "show" in request.POST

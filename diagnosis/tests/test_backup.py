@@ -1,6 +1,8 @@
 """`backup` and `restore`: one file that holds all, and the way back."""
 
+import errno
 import json
+import os
 import shutil
 import sqlite3
 import zipfile
@@ -238,11 +240,12 @@ def test_a_database_without_tables_is_told(tmp_path, settings, monkeypatch):
         call_command("backup", str(tmp_path / "all.zip"))
 
 
-def test_a_disk_without_links_takes_a_backup(send, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_disk_without_links_takes_a_backup(send, tmp_path, monkeypatch, number):
     send()
 
     def refuse(*_args):
-        raise PermissionError
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(backup.os, "link", refuse)
     call_command("backup", str(tmp_path / "all.zip"))

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import uuid
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -202,6 +203,15 @@ def test_of_many_earlier_results_the_newest_are_listed_and_the_others_counted(cl
     assert listed(results[0]) == [*range(1, 11), 2]
     assert listed(results[1]) == [*range(2, 12), 1]
     assert listed(results[2]) == [*range(3, 13), None]
+
+
+def test_a_picture_that_two_models_answered_was_not_sent_twice(client, sent):
+    result = sent()
+    Prediction.objects.filter(pk=result.pk).update(model_version="2020.01-1")
+    again = Prediction.objects.get(pk=result.pk)
+    again.pk, again._state.adding = uuid.uuid4(), True
+    again.save()
+    assert "same picture before" not in shown(client, again)
 
 
 def test_an_earlier_sending_is_told_as_the_senders_to_others(client, sent, bob):

@@ -171,6 +171,7 @@ def test_the_way_back_to_the_last_is_offered_while_that_exists(reviewer, make):
     assert not offered()
     reviewer.post(f"{LIST}{last.pk}/review/", {"reading": "Normal"})
     assert offered()
+    assert reviewer.get(f"{LIST}{last.pk}/review/").context["last"] is None, "it is open already"
     last.upload.delete()
     assert not offered()
 
