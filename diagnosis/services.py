@@ -17,7 +17,7 @@ from django.db.models.fields.files import FieldFile
 
 from diagnosis import access, audit, faults, metrics
 from diagnosis.inference import serving
-from diagnosis.models import Prediction, Upload
+from diagnosis.models import ApiToken, Prediction, Upload
 
 logger = logging.getLogger(__name__)
 
@@ -311,6 +311,20 @@ def _delete(keys: list[uuid.UUID], *, by: access.Person | str) -> int:
         doomed.delete()
         transaction.on_commit(lambda: delete_files(files))
     return len(uploads)
+
+
+def close_account(user: User) -> None:
+    """Delete all that `user` sent, revoke their tokens, and let nobody log in to the account again.
+
+    The account itself stays, deactivated and without an address: readings and the audit log know it by its name,
+    which nobody else may take. The pictures go first: should that fail, the user can still log in and try again.
+    """
+    person = access.Person(user=user)
+    delete(access.own_uploads(person).only("pk"), by=person)
+    ApiToken.objects.filter(user=user).delete()
+    user.is_active, user.email, user.first_name, user.last_name = False, "", "", ""
+    user.set_unusable_password()
+    user.save(update_fields=["is_active", "email", "first_name", "last_name", "password"])
 
 
 def delete_files(names: Iterable[str | None]) -> None:

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from diagnosis import access, own_data, services
 from diagnosis.models import ApiToken
 from diagnosis.templatetags import words
-from diagnosis.web.accounts import FORM, posted
+from diagnosis.web.accounts import FORM, SignUpForm, posted
 
 
 class TokenForm(forms.ModelForm):
@@ -108,12 +108,7 @@ class PasswordForm(forms.Form):
 
 
 class EmailForm(PasswordForm):
-    email = forms.EmailField(
-        label=gettext_lazy("E-mail address"),
-        required=False,
-        max_length=254,
-        help_text=gettext_lazy("Used to reset your password if you forget it."),
-    )
+    email = SignUpForm.base_fields["email"]
     field_order = ("email", "password")
 
 
@@ -130,14 +125,8 @@ def change_email(request: HttpRequest) -> HttpResponse:
         user.save(update_fields=["email"])
         messages.success(request, _("Your e-mail address has been changed."))
         return redirect("account")
-    context = {
-        "form": form,
-        "title": _("Change the e-mail address"),
-        "button": _("Change the e-mail address"),
-        "back": "account",
-        "back_text": _("Back to the account"),
-    }
-    return render(request, FORM, context, status=400 if form.is_bound else 200)
+    title = _("Change the e-mail address")
+    return _form_page(request, form, title=title, button=title, back_text=_("Back to the account"))
 
 
 @sensitive_post_parameters()
@@ -158,23 +147,22 @@ def delete_all(request: HttpRequest) -> HttpResponse:
         messages.success(request, said % {"count": count})
         return redirect("account")
     count = access.own_uploads(person).count()
-    context = {
-        "form": form,
-        "title": _("Delete all that is yours"),
-        "intro": ngettext(
-            "This deletes %(count)d picture with its predictions, heatmaps and readings. The audit log stays. "
-            "This cannot be undone.",
-            "This deletes %(count)d pictures with their predictions, heatmaps and readings. The audit log stays. "
-            "This cannot be undone.",
-            count,
-        )
-        % {"count": count},
-        "button": _("Delete permanently"),
-        "danger": True,
-        "back": "account",
-        "back_text": _("Back to the account, and delete nothing"),
-    }
-    return render(request, FORM, context, status=400 if form.is_bound else 200)
+    intro = ngettext(
+        "This deletes %(count)d picture with its predictions, heatmaps and readings. The audit log stays. "
+        "This cannot be undone.",
+        "This deletes %(count)d pictures with their predictions, heatmaps and readings. The audit log stays. "
+        "This cannot be undone.",
+        count,
+    )
+    return _form_page(
+        request,
+        form,
+        title=_("Delete all that is yours"),
+        intro=intro % {"count": count},
+        button=_("Delete permanently"),
+        danger=True,
+        back_text=_("Back to the account, and delete nothing"),
+    )
 
 
 @sensitive_post_parameters()
@@ -182,39 +170,36 @@ def delete_all(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def close(request: HttpRequest) -> HttpResponse:
-    """Delete all that the user sent, and let nobody log in to the account again, after asking for the password.
-
-    The account itself stays, deactivated and without an address: readings and the audit log know it by name, which
-    nobody else may take.
-    """
-    user, person = _user(request), access.person_of(request)
+    """Close the user's account, after asking for the password; see services.close_account."""
+    user = _user(request)
     if user.is_superuser:
         messages.warning(request, _("The account of a superuser is closed in the admin, by another superuser."))
         return redirect("account")
     form = PasswordForm(request, posted(request))
     if form.is_valid():
-        services.delete(access.own_uploads(person).only("pk"), by=person)
-        ApiToken.objects.filter(user=user).delete()
-        user.is_active, user.email, user.first_name, user.last_name = False, "", "", ""
-        user.set_unusable_password()
-        user.save()
+        services.close_account(user)
         logout(request)
         messages.success(request, _("Your account has been closed."))
         return redirect("diagnosis:upload")
-    context = {
-        "form": form,
-        "title": _("Close the account"),
-        "intro": _(
+    title = _("Close the account")
+    return _form_page(
+        request,
+        form,
+        title=title,
+        intro=_(
             "This deletes all pictures you sent, with their predictions, heatmaps and readings, revokes your API "
             "tokens, and removes your e-mail address. Nobody can log in to the account any more, nor take its name. "
             "Readings you recorded and the audit log stay. This cannot be undone."
         ),
-        "button": _("Close the account"),
-        "danger": True,
-        "back": "account",
-        "back_text": _("Back to the account, and delete nothing"),
-    }
-    return render(request, FORM, context, status=400 if form.is_bound else 200)
+        button=title,
+        danger=True,
+        back_text=_("Back to the account, and delete nothing"),
+    )
+
+
+def _form_page(request: HttpRequest, form: forms.Form, **words: Any) -> HttpResponse:
+    """A page with one form, and a way back to the account; 400 if what was sent is not valid."""
+    return render(request, FORM, {"form": form, "back": "account", **words}, status=400 if form.is_bound else 200)
 
 
 def _user(request: HttpRequest) -> User:

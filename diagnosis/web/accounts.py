@@ -74,6 +74,7 @@ class SignUpForm(NewNameForm):
     email = forms.EmailField(
         label=gettext_lazy("E-mail address"),
         required=False,
+        max_length=254,
         help_text=gettext_lazy("Used to reset your password if you forget it."),
     )
 

@@ -160,9 +160,9 @@ def _fit_member(
         backup.unlink(missing_ok=True)
         done = read_history(log)
     if not best.exists():
+        advice = " Choose a lower --learning-rate." if member.name == "pretrained" else ""  # not the small one's
         raise DataError(
-            f"The {member.name} trunk learned nothing, since its loss on validation was never a number."
-            + " Choose a lower --learning-rate." * (member.name == "pretrained")
+            f"The {member.name} trunk learned nothing, since its loss on validation was never a number.{advice}"
         )
     member.load_weights(best)
     return [row for row in done if math.isfinite(row["val_loss"])]  # the last may have ended in no number
