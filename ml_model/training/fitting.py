@@ -225,8 +225,7 @@ def _join(model: keras.Model, members: dict[str, keras.Model], validation: Pictu
 
 @contextmanager
 def alone_in(work: Path) -> Iterator[None]:
-    """Create the folder of a training and lock it against the same training elsewhere. Raises DataError if it is locked
-    already."""
+    """Create the folder of a training and lock it against the same one elsewhere. Raises DataError if that holds it."""
     work.mkdir(parents=True, exist_ok=True)
     with (work / "lock").open("w") as lock:
         try:
@@ -243,8 +242,7 @@ BACKUP = Path("backup", "latest.weights.h5")
 
 
 def take_up(model: keras.Model, backup: Path, steps: int) -> int:
-    """Restore `model`, compiled, from what `KeepLast` left in `backup`; returns how many epochs of `steps` are done, 0
-    without a backup.
+    """Restore `model`, compiled, from the `backup` of `KeepLast`; returns the finished epochs of `steps`, 0 without one.
 
     Raises DataError where that is damaged.
     """
