@@ -242,7 +242,7 @@ BACKUP = Path("backup", "latest.weights.h5")
 
 
 def take_up(model: keras.Model, backup: Path, steps: int) -> int:
-    """Restore `model`, compiled, from the `backup` of `KeepLast`; returns the finished epochs of `steps`, 0 without one.
+    """Restore `model`, compiled, from the `backup` of `KeepLast`; returns finished epochs of `steps`, 0 without one.
 
     Raises DataError where that is damaged.
     """
