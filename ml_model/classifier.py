@@ -3,13 +3,13 @@
 import queue
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from ml_model import bundle, images, phantom, preprocessing, quality
+from ml_model import bundle, framing, images, phantom, preprocessing, quality
 
 GOLDEN_TOLERANCE = 0.05
 """How far a golden answer may be off, in logits: where a probability is near 0 a wrong one is near it too.
@@ -25,7 +25,7 @@ _GOLDEN_ROUNDING = 1e-5
 class Output:
     """One pass of the network.
 
-    probability: of pneumonia, 0..1. activation_map: float32 (h, w), 0..1, squeezed to a square like the input; 1 is
+    probability: of pneumonia, 0..1. activation_map: float32 (h, w), 0..1, squeezed to a square like the picture; 1 is
     the 99.5th percentile of the positive pushes in ill validation pictures, so that maps of different pictures share
     one scale. Maps of imported networks are scaled to their own maximum. chest_xray_score: how much the picture is
     like a frontal chest X-ray, 0..1; None from a network without a gate.
@@ -139,9 +139,9 @@ class Classifier:
 
     def classify(self, grey: Image.Image) -> tuple[Output, bool]:
         """What the network says of `grey` (mode "L"), or of its negative if only that passes the gate, and which."""
-        output = self.run(self.prepare(grey))
+        output = self._see(grey)
         if not self.accepts(output):
-            turned = self.run(self.prepare(ImageOps.invert(grey)))
+            turned = self._see(ImageOps.invert(grey))
             if self.accepts(turned):
                 return turned, True
         return output, False
@@ -156,7 +156,12 @@ class Classifier:
 
     def prepare(self, grey: Image.Image) -> np.ndarray:
         """`grey` (mode "L", any size) as this network's input: uint8 (size, size, 1)."""
-        return preprocessing.to_input(grey, self.card.input_size)
+        return preprocessing.to_input(grey, self.card.input_size, self.card.frame)
+
+    def _see(self, grey: Image.Image) -> Output:
+        pixels, box = preprocessing.framed(grey, self.card.input_size, self.card.frame)
+        output = self.run(pixels)
+        return replace(output, activation_map=framing.placed(output.activation_map, box))
 
     def run(self, pixels: np.ndarray) -> Output:
         """What the network says of one input, uint8 (size, size, 1), upright and not inverted."""
