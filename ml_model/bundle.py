@@ -29,8 +29,6 @@ REPORT = "report"
 CARD_FORMAT = 2
 NORMAL, PNEUMONIA = LABELS = ("Normal", "Pneumonia")
 """In label order: the network's probability is that of the second."""
-FRAMES = WHOLE, BODY = ("whole", "body")
-"""How much of a picture a network is shown: all of it, or the box that framing.body finds."""
 
 
 class BundleError(Exception):
@@ -80,7 +78,7 @@ class ModelCard:
 
     input_size: side of the square input in pixels. operating_points: by name. gate: None where
     every picture is taken for a chest X-ray. files: SHA-256 in hex by file name. metrics: by name of the picture set,
-    each as evaluation.metrics.measure gives it. frame: of FRAMES.
+    each as evaluation.metrics.measure gives it.
     """
 
     version: str
@@ -96,7 +94,6 @@ class ModelCard:
     gate: Gate | None = None
     intended_use: str = ""
     metrics: dict[str, Any] = field(default_factory=dict)
-    frame: str = WHOLE
     format: int = CARD_FORMAT
 
     @property
@@ -130,8 +127,6 @@ def parse_card(text: str) -> ModelCard:
     _check_kinds(card)
     if card.labels != LABELS:
         raise ValueError(f"labels are {card.labels}, expected {LABELS}")
-    if card.frame not in FRAMES:
-        raise ValueError(f"frame is {card.frame!r}, expected one of {FRAMES}")
     if card.default_operating_point not in card.operating_points:
         raise ValueError(f"no operating point is called {card.default_operating_point!r}")
     for name, point in card.operating_points.items():

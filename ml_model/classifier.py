@@ -156,10 +156,10 @@ class Classifier:
 
     def prepare(self, grey: Image.Image) -> np.ndarray:
         """`grey` (mode "L", any size) as this network's input: uint8 (size, size, 1)."""
-        return preprocessing.to_input(grey, self.card.input_size, self.card.frame)
+        return preprocessing.to_input(grey, self.card.input_size)
 
     def _see(self, grey: Image.Image) -> Output:
-        pixels, box = preprocessing.framed(grey, self.card.input_size, self.card.frame)
+        pixels, box = preprocessing.unframed(grey, self.card.input_size)
         output = self.run(pixels)
         return replace(output, activation_map=framing.placed(output.activation_map, box))
 

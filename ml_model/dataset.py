@@ -40,7 +40,7 @@ class DataError(Exception):
 
 @dataclass(frozen=True)
 class PictureSet:
-    """Pictures ready for a network of the frame BODY, as all are that are trained here.
+    """Pictures ready for the network.
 
     pictures: uint8 (n, size, size, 1). labels: float32 (n,), 1 is pneumonia.
     patients: (n,) of str. files: the source of each row.
@@ -165,7 +165,7 @@ def some_picture(folder: Path) -> None:
     for path in sorted(folder.rglob("*")):
         try:
             if path.is_file():
-                preprocessing.from_bytes(path.read_bytes(), 32, bundle.WHOLE)
+                preprocessing.from_bytes(path.read_bytes(), 32)
                 return
         except (images.PictureError, OSError):
             continue
@@ -214,7 +214,7 @@ def _load(
     pictures = np.empty((len(files), size, size, 1), np.uint8)
     for index, (path, _) in enumerate(files):
         try:
-            pictures[index] = preprocessing.from_bytes(path.read_bytes(), size, bundle.BODY)
+            pictures[index] = preprocessing.from_bytes(path.read_bytes(), size)
         except (images.PictureError, OSError) as error:
             raise DataError(f"{path}: {error}") from error
         if progress:

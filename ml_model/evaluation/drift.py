@@ -129,7 +129,7 @@ def measure(classifier: Classifier, data_dir: Path, *, progress: Callable[[int, 
     outputs = []
     for index, (path, _) in enumerate(chosen):
         try:
-            pixels = preprocessing.from_bytes(path.read_bytes(), card.input_size, card.frame)
+            pixels = preprocessing.from_bytes(path.read_bytes(), card.input_size)
         except (images.PictureError, OSError) as error:
             raise dataset.DataError(f"{path}: {error}") from error
         outputs.append(classifier.run(pixels))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ml_model import Classifier, bundle, images, phantom
+from ml_model import Classifier, bundle, images, phantom, preprocessing
 from ml_model.evaluation import metrics
 
 
@@ -50,8 +50,8 @@ def test_card_tells_data_threshold_and_measured_figures():
 
 def test_serving_imports_no_tensorflow():
     program = (
-        "import sys; from ml_model import Classifier, bundle, phantom; "
-        "c = Classifier(bundle.current()); c.run(c.prepare(phantom.draw())); "
+        "import sys; from ml_model import Classifier, bundle, phantom, preprocessing; "
+        "c = Classifier(bundle.current()); c.run(preprocessing.to_input(phantom.draw(), c.card.input_size)); "
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
@@ -74,7 +74,7 @@ def test_flat_and_black_pictures_give_numbers(classifier):
 
 
 def test_threads_get_the_answers_of_one(classifier):
-    pictures = [classifier.prepare(phantom.draw(seed=seed)) for seed in range(8)]
+    pictures = [preprocessing.to_input(phantom.draw(seed=seed), classifier.card.input_size) for seed in range(8)]
     alone = [classifier.run(picture).probability for picture in pictures]
     together: list = [None] * len(pictures)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ml_model import bundle, phantom, preprocessing
+from ml_model import phantom, preprocessing
 
 pytestmark = pytest.mark.training
 
@@ -23,7 +23,7 @@ def test_golden_pictures_are_the_least_and_the_most_ill():
 
     low, high = export.golden_pictures(lambda inputs: inputs.mean(axis=(1, 2, 3)) / 255, 64)
     assert low.probability < high.probability
-    pixels = preprocessing.to_input(phantom.draw(opacity=high.opacity, seed=high.seed, blur=high.blur), 64, bundle.BODY)
+    pixels = preprocessing.to_input(phantom.draw(opacity=high.opacity, seed=high.seed, blur=high.blur), 64)
     assert high.probability == pytest.approx(pixels.mean() / 255)
 
 

@@ -190,7 +190,7 @@ def test_a_student_learns_from_a_bundle_and_is_smaller(trained, student):
     assert card.training["dropout"] == 0.3
     sizes = [(each / bundle.SERVING_FILE).stat().st_size for each in (folder, trained.folder)]
     assert sizes[0] < sizes[1]
-    assert Classifier(folder).run(np.zeros((64, 64, 1), np.uint8)).activation_map.shape == (4, 4)
+    assert Classifier(folder).run(preprocessing.to_input(phantom.draw(), 64)).activation_map.shape == (4, 4)
 
 
 def test_a_student_takes_pictures_as_its_teacher(trained, data, tmp_path):
@@ -304,7 +304,7 @@ def test_other_pictures_without_a_kind_are_refused(trained, data, tmp_path):
 
 def test_keras_and_litert_are_the_same_network(trained, kept):
     classifier = Classifier(trained.folder)
-    pictures = [classifier.prepare(phantom.draw(opacity=seed / 4, seed=seed)) for seed in range(4)]
+    pictures = [preprocessing.to_input(phantom.draw(opacity=seed / 4, seed=seed), 64) for seed in range(4)]
     keras_says = np.asarray(kept(np.stack(pictures).astype(np.float32)))[:, 0]
     assert [classifier.run(picture).probability for picture in pictures] == pytest.approx(keras_says, abs=1e-4)
 
@@ -313,7 +313,7 @@ def test_the_activation_map_adds_up_to_the_logit(kept):
     from ml_model import network
     from ml_model.training import export
 
-    pixels = preprocessing.to_input(phantom.draw(opacity=1), 64, bundle.BODY)[np.newaxis]
+    pixels = preprocessing.to_input(phantom.draw(opacity=1), 64)[np.newaxis]
     push = np.asarray(export.push_map(kept)(pixels.astype(np.float32)))
     _, bias = kept.get_layer(network.HEAD).get_weights()
     assert push.mean() + bias[0] == pytest.approx(export.logits_of(kept)(pixels)[0], abs=1e-3)
@@ -394,6 +394,6 @@ def test_the_gate_is_fitted_with_one_picture_of_another_hospital(kept, data, tmp
     from ml_model.training import gate
 
     phantom.draw(96, 80).save(tmp_path / "one.png")
-    chests = np.stack([preprocessing.to_input(phantom.draw(seed=seed), TINY["size"], bundle.BODY) for seed in range(6)])
+    chests = np.stack([preprocessing.to_input(phantom.draw(seed=seed), TINY["size"]) for seed in range(6)])
     _, facts = gate.build(kept, chests, chests, tmp_path, data / "other", augment=lambda pictures: pictures)
     assert facts.measured["accepted"]["validation"]["pictures"] == 6

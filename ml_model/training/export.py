@@ -148,7 +148,6 @@ def write_bundle(
             version="",  # until it has one
             created=today.isoformat(timespec="seconds"),
             input_size=size,
-            frame=bundle.BODY,
             operating_points=points,
             default_operating_point="balanced",
             files={name: bundle.sha256(draft / name) for name in (bundle.KERAS_FILE, bundle.SERVING_FILE)},
@@ -217,7 +216,7 @@ def golden_pictures(answer: Callable[[np.ndarray], np.ndarray], size: int) -> li
     ways = itertools.product((0.0, 1.0), (0, 1), (0.0, 0.05, 0.1))
     drawn = [bundle.Golden(opacity, seed, 0.0, blur) for opacity, seed, blur in ways]
     pictures = [phantom.draw(opacity=golden.opacity, seed=golden.seed, blur=golden.blur) for golden in drawn]
-    probabilities = answer(np.stack([preprocessing.to_input(picture, size, bundle.BODY) for picture in pictures]))
+    probabilities = answer(np.stack([preprocessing.to_input(picture, size) for picture in pictures]))
     return [
         replace(drawn[index], probability=round(float(probabilities[index]), 9))
         for index in (int(np.argmin(probabilities)), int(np.argmax(probabilities)))

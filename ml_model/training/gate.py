@@ -120,7 +120,7 @@ def _read(folder: Path, size: int) -> tuple[np.ndarray, list[Path]]:
     pictures, files = [], []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         try:
-            pixels = preprocessing.from_bytes(path.read_bytes(), size, bundle.BODY)
+            pixels = preprocessing.from_bytes(path.read_bytes(), size)
         except images.PictureError:
             continue  # a folder holds notes and licences too
         pictures.append(pixels)
