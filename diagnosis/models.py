@@ -108,7 +108,7 @@ class Hint(models.TextChoices):
         "low_resolution",
         _("The picture has few pixels, and fine detail is lost. Send it at its full size."),
     )
-    BORDERS = "borders", _("Wide bars surround the picture, so the chest is small in it. Crop them away.")
+    BORDERS = "borders", _("Wide bars lie at the edge of the picture, so the chest is small in it. Crop them away.")
     CUT_OFF = "cut_off", _("The chest may not be whole or not be upright. Send the whole frontal picture.")
 
 

@@ -34,6 +34,12 @@ def inside(picture: np.ndarray) -> Box:
     return left, top, 1 - right, 1 - bottom
 
 
+def in_pixels(box: Box, picture: Image.Image) -> Box:
+    """`box` in pixels of `picture`, for `Image.resize`."""
+    left, top, right, bottom = box
+    return left * picture.width, top * picture.height, right * picture.width, bottom * picture.height
+
+
 def placed(activation_map: np.ndarray, box: Box) -> np.ndarray:
     """`activation_map`, float32 (h, w) with values 0..1, of what is in `box`, as one of the whole picture.
 

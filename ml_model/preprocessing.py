@@ -22,8 +22,7 @@ def unframed(grey: Image.Image, size: int) -> tuple[np.ndarray, framing.Box]:
     pixels = np.asarray(squeezed, dtype=np.uint8)
     box = framing.inside(pixels)
     if box != framing.EVERYTHING:
-        left, top, right, bottom = box
-        edges = (left * grey.width, top * grey.height, right * grey.width, bottom * grey.height)
+        edges = framing.in_pixels(box, grey)
         pixels = np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR, edges), dtype=np.uint8)
     return pixels[..., np.newaxis], box
 

@@ -1,5 +1,7 @@
 """What may be wrong with a picture, judged from its pixels alone: hints for people, which change no answer.
 
+A frame that is cut away before the analysis is not judged.
+
 Each measure has one threshold, set so that it speaks of one or two in a thousand of the 5,216 train
 pictures of the public set. Shares of them and, in brackets, of 200 normal adults (RSNA challenge):
 
@@ -22,6 +24,7 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from ml_model import framing
 from ml_model.images import Picture
 
 DARKEST, BRIGHTEST = 65.0, 185.0
@@ -42,7 +45,12 @@ _MARGIN = 0.1  # by how much a far axis must correlate better than any in the mi
 def hints(picture: Picture, *, inverted: bool = False) -> tuple[str, ...]:
     """Those of CODES that hold for `picture`, or for its negative if it is `inverted`. Takes under a millisecond."""
     pixels = np.asarray(picture.grey.resize((_SIDE, _SIDE), Image.Resampling.NEAREST))
-    return tuple(_hints(255 - pixels if inverted else pixels, picture.width, picture.height))
+    left, top, right, bottom = box = framing.inside(pixels)
+    if box != framing.EVERYTHING:
+        edges = framing.in_pixels(box, picture.grey)
+        pixels = np.asarray(picture.grey.resize((_SIDE, _SIDE), Image.Resampling.NEAREST, edges))
+    width, height = round((right - left) * picture.width), round((bottom - top) * picture.height)
+    return tuple(_hints(255 - pixels if inverted else pixels, width, height))
 
 
 def _hints(pixels: np.ndarray, width: int, height: int) -> Iterator[str]:

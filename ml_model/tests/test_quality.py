@@ -21,7 +21,7 @@ SPOILT = {
     "too_bright": CHEST.point(lambda value: 180 + value * 0.29),
     "low_contrast": CHEST.point(lambda value: 90 + value * 0.3),
     "low_resolution": CHEST.resize((90, 80)),
-    "borders": bordered(CHEST, 0),
+    "borders": ImageOps.expand(CHEST, (0, 0, 300, 0)),
     "cut_off": CHEST.crop((256, 0, 640, 560)),
 }
 
@@ -47,8 +47,16 @@ def test_other_ways_to_cut_a_chest_are_told_too(spoilt):
 
 
 @pytest.mark.parametrize("colour", [0, 128, 255])
+def test_a_frame_is_not_judged(colour):
+    """It is cut away for the analysis. What is left of a large picture may have few pixels, though."""
+    assert quality.hints(picture(bordered(CHEST, colour))) == ()
+    assert quality.hints(picture(ImageOps.expand(CHEST, (0, 640), colour))) == ()
+    assert quality.hints(picture(ImageOps.expand(CHEST.resize((200, 180)), 150, colour))) == ("low_resolution",)
+
+
+@pytest.mark.parametrize("colour", [0, 128, 255])
 def test_bars_do_not_count_as_dark_or_bright(colour):
-    assert quality.hints(picture(bordered(CHEST, colour))) == ("borders",)
+    assert quality.hints(picture(ImageOps.expand(CHEST, (0, 0, 0, 250), colour))) == ("borders",)
 
 
 def test_a_negative_is_measured_as_it_is_analysed():
