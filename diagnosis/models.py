@@ -377,6 +377,11 @@ class Review(AppendOnly):
         """Whether it says what the model answered."""
         return self.reading == self.prediction.label
 
+    @property
+    def differs(self) -> bool:
+        """Whether it says the opposite of what the model answered; a picture called unreadable says nothing of it."""
+        return not self.agrees and self.reading != self.Reading.UNREADABLE
+
 
 class ApiToken(AbstractAuthToken):
     """What a program logs in with instead of a password. Only its digest is kept."""

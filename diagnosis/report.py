@@ -60,7 +60,7 @@ def report(prediction: Prediction) -> Report:
         reading=str(review.get_reading_display()) if review else "",
         read_at=_time(review.created) if review else "",
         note=review.note if review else "",
-        differs=not review.agrees if review else False,
+        differs=review.differs if review else False,
     )
 
 

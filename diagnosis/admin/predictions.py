@@ -132,13 +132,13 @@ class PredictionAdmin(ExportMixin, ListAdmin):
         self, request: HttpRequest, queryset: QuerySet[Prediction], kind: Review.Reading
     ) -> HttpResponse | None:
         """Ask first, as deletion does, since no reading is ever taken back; `post` says that the answer was yes."""
-        chosen = list(queryset)
-        analysed = [prediction for prediction in chosen if not prediction.is_rejected]
-        count, left = len(analysed), len(chosen) - len(analysed)
+        answered = queryset.exclude(status=Prediction.Status.REJECTED)
+        count, left = answered.count(), queryset.filter(status=Prediction.Status.REJECTED).count()
         if count > MOST_AT_ONCE:
             refused = _("At most %(most)d pictures are read at once, and you chose %(count)d.")
             self.message_user(request, refused % {"most": MOST_AT_ONCE, "count": count}, messages.ERROR)
             return None
+        analysed = list(answered)
         if count and "post" not in request.POST:
             context = {
                 **self.admin_site.each_context(request),

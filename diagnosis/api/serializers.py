@@ -29,7 +29,8 @@ class PredictOptions(serializers.Serializer):
 
     def get_fields(self) -> dict[str, serializers.Field]:
         fields = super().get_fields()
-        names = serving.operating_points()
+        if not (names := serving.operating_points()):  # No model is served, which is what the answer will be.
+            return {**fields, "operating_point": serializers.CharField(required=False)}
         message = f"There is no operating point \u201c{{input}}\u201d; choose from {', '.join(names)}."
         fields["operating_point"] = serializers.ChoiceField(
             choices=names, required=False, error_messages={"invalid_choice": message}

@@ -217,6 +217,7 @@ def test_between_the_thresholds_the_answer_is_uncertain(client, xray):
 def test_without_a_classifier_the_answer_is_503(client, xray, monkeypatch):
     monkeypatch.setattr(serving, "_classifier", None)
     assert_problem(post(client, xray()), 503, "unavailable")
+    assert_problem(post(client, xray(), operating_point="screening"), 503, "unavailable")
 
 
 def test_what_is_wrong_with_a_model_is_told_without_its_path(client, settings, tmp_path):

@@ -129,7 +129,17 @@ def test_an_answered_picture_is_not_analysed_again(client, xray):
     page = client.post(f"/predictions/{prediction.pk}/all-the-same")
     assert page["Location"] == f"/predictions/{prediction.pk}/"
     assert Prediction.objects.count() == 1
-    assert client.get(f"/predictions/{prediction.pk}/all-the-same").status_code == 405
+
+
+def test_a_choice_of_language_leads_from_a_refusal_to_its_result(client, no_xray, monkeypatch):
+    send(client, ("board.png", no_xray))
+    rejected = Prediction.objects.get()
+    address = f"/predictions/{rejected.pk}/all-the-same"
+    monkeypatch.setattr(serving, "_classifier", None)
+    assert client.post(address).status_code == 503
+    page = client.post("/preferences/language", {"language": "fr", "next": address}, follow=True)
+    assert page.redirect_chain[-1][0] == f"/predictions/{rejected.pk}/"
+    assert page.status_code == 200
 
 
 def test_without_a_classifier_a_refused_picture_stays(client, no_xray, monkeypatch):
@@ -234,6 +244,8 @@ def test_without_a_classifier_the_page_says_so(client, xray, monkeypatch):
     page = send(client, ("a.jpg", xray()))
     assert page.status_code == 503
     assert "try again later" in text(page)
+    chosen = {"file": SimpleUploadedFile("a.jpg", xray()), "operating_point": "screening"}
+    assert client.post("/", chosen).status_code == 503
 
 
 def test_the_same_picture_again_shows_its_earlier_result_and_is_recorded(client, xray):

@@ -38,6 +38,7 @@ PAGES = {
     ("GET", "/predictions/{pk}/xray"): THOSE_WHO_SEE,
     ("GET", "/predictions/{pk}/heatmap.png"): THOSE_WHO_SEE,
     ("GET", "/predictions/{pk}/thumbnail.jpg"): THOSE_WHO_SEE,
+    ("GET", "/predictions/{pk}/all-the-same"): (404, 302, 404, 302, 302),
     ("POST", "/predictions/{pk}/all-the-same"): (404, 302, 404, 302, 302),
     ("POST", "/preferences/theme"): (302, 302, 302, 302, 302),
     ("POST", "/preferences/language"): (302, 302, 302, 302, 302),

@@ -121,7 +121,7 @@ def test_a_contrary_reading_stands_directly_under_the_answer(client, sent, bob, 
     monkeypatch.setattr(
         report._Sheet, "text", lambda sheet, said, **how: (written.append(said), write(sheet, said, **how))[1]
     )
-    for reading, differs in ((other, True), ("Unreadable", True), (prediction.label, False)):
+    for reading, differs in ((other, True), ("Unreadable", False), (prediction.label, False)):
         reviews.record(prediction, by=reviewer, reading=reading)
         second = f"A reviewer read this picture as: {reading}" + (". This differs from the answer." if differs else "")
         assert f"{prediction.label} {second} The network gives" in text(client.get(address(prediction, "/")))

@@ -36,3 +36,8 @@ class UploadForm(forms.Form):
     operating_point = forms.ChoiceField(
         choices=lambda: [(name, name) for name in serving.operating_points()], required=False
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not serving.operating_points():  # No model is served, which is what the answer will be.
+            self.fields["operating_point"] = forms.CharField(required=False)

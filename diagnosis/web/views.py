@@ -77,10 +77,15 @@ def upload(request: HttpRequest) -> HttpResponse:
     return response
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def analyse_all_the_same(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
-    """Analyse a picture that the gate refused, because the person asks for it."""
+    """Analyse a picture that the gate refused, because the person asks for it.
+
+    Whoever comes back to a refusal of that, by the choice of a language for example, is led to the result.
+    """
     rejected = _visible(request, pk)
+    if request.method != "POST":
+        return redirect(rejected)
     if not access.person_of(request).may_upload:
         return _refused(request)
     if not rejected.is_rejected:
