@@ -373,14 +373,9 @@ class Review(AppendOnly):
         return f"{self.get_reading_display()}, {self.reviewer}"
 
     @property
-    def agrees(self) -> bool:
-        """Whether it says what the model answered."""
-        return self.reading == self.prediction.label
-
-    @property
     def differs(self) -> bool:
-        """Whether it says the opposite of what the model answered; a picture called unreadable says nothing of it."""
-        return not self.agrees and self.reading != self.Reading.UNREADABLE
+        """Whether it says the opposite of what the model answered, which "unreadable" does not."""
+        return self.reading not in (self.prediction.label, self.Reading.UNREADABLE)
 
 
 class ApiToken(AbstractAuthToken):

@@ -44,7 +44,7 @@ class NotAChestXray(exceptions.APIException):
     status_code = 422
     default_code = "not_a_chest_xray"
     default_detail = format_lazy(
-        "{} {}", serving.NOT_A_CHEST_XRAY, gettext_lazy("Send it with `force=true` to have it analysed all the same.")
+        "{} {}", serving.NOT_A_CHEST_XRAY, gettext_lazy("Send it with `force=true` to have it analysed anyway.")
     )
 
     def __init__(self, prediction: Prediction):

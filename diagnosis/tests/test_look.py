@@ -145,7 +145,7 @@ def test_errors_wear_the_theme_and_speak_the_language(client, settings, monkeypa
         assert page.status_code == status
         assert 'data-theme="light"' in text, status
         assert f'lang="{language}"' in text, status
-        assert ("To the first page" in text) == (language == "en"), status
+        assert ("To the upload page" in text) == (language == "en"), status
         assert 'href="/"' in text, f"{status} says where to go"
 
 

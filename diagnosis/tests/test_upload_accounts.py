@@ -73,11 +73,11 @@ def test_what_was_refused_can_be_analysed_from_the_list_found_again(page: Page, 
     log_in(page, live_server)
     choose(page, [tmp_path / "board.png"])
     analyse(page)
-    expect(row(page, "board.png").get_by_role("button", name="Analyse it all the same")).to_be_visible()
+    expect(row(page, "board.png").get_by_role("button", name="Analyse it anyway")).to_be_visible()
     page.reload()
     expect(page.locator("#picked img")).to_be_visible()
     row(page, "board.png").get_by_role("link", name="Open the result").click()
-    page.get_by_role("button", name="Analyse it all the same").click()
+    page.get_by_role("button", name="Analyse it anyway").click()
     expect(page.get_by_text("Unreliable").first).to_be_visible()
 
 

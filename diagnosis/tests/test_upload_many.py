@@ -92,7 +92,7 @@ def test_each_picture_gets_its_answer_in_its_row(upload_page: Page, pictures, li
     assert Prediction.objects.count() == 4
     assert Upload.objects.values("visitor").distinct().count() == 1, "all of them belong to this browser"
 
-    row(page, "board.png").get_by_role("button", name="Analyse it all the same").click()
+    row(page, "board.png").get_by_role("button", name="Analyse it anyway").click()
     expect(row(page, "board.png")).to_contain_text("unreliable")
     assert Prediction.objects.filter(status="forced").count() == 1
     expect(page.locator("#told")).to_contain_text("All done.")
@@ -117,7 +117,7 @@ def test_a_single_picture_that_is_refused_shows_why(upload_page: Page, no_xray, 
     page.set_viewport_size({"width": 1280, "height": 900})
     choose(page, tmp_path / "board.png")
     analyse(page)
-    expect(row(page, "board.png").get_by_role("button", name="Analyse it all the same")).to_be_in_viewport(ratio=1)
+    expect(row(page, "board.png").get_by_role("button", name="Analyse it anyway")).to_be_in_viewport(ratio=1)
 
 
 def test_the_operating_point_goes_along(upload_page: Page, pictures):

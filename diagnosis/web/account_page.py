@@ -157,7 +157,7 @@ def delete_all(request: HttpRequest) -> HttpResponse:
     return _form_page(
         request,
         form,
-        title=_("Delete all that is yours"),
+        title=_("Delete all your pictures"),
         intro=intro % {"count": count},
         button=_("Delete permanently"),
         danger=True,

@@ -224,7 +224,7 @@ def prediction(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
         "earlier": earlier[:MOST_EARLIER],
         "further": max(0, earlier.count() - MOST_EARLIER),
         "review": review,
-        "stands": not found.is_forced and (review is None or review.agrees),
+        "stands": not found.is_forced and (review is None or review.reading == found.label),
         **worklist.way(request, found),
     }
     return render(request, "diagnosis/prediction.html", context)
