@@ -129,7 +129,7 @@ class Prediction(models.Model):
     """What one version of the network said of one upload. Never changed afterwards, except for its owner.
 
     A picture that the gate refused has a row too, `rejected`, without an answer. If the person asks for the analysis
-    all the same, it is another row, `forced`, of the same upload.
+    anyway, it is another row, `forced`, of the same upload.
     """
 
     class Status(models.TextChoices):

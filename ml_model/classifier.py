@@ -25,20 +25,21 @@ _GOLDEN_ROUNDING = 1e-5
 class Output:
     """One pass of the network.
 
-    probability: of pneumonia, 0..1. activation_map: float32 (h, w), 0..1, squeezed to a square like the picture; 1 is
+    probability: of pneumonia, 0..1. activation_map: float32 (h, w), 0..1, squeezed to a square like the input; 1 is
     the 99.5th percentile of the positive pushes in ill validation pictures, so that maps of different pictures share
     one scale. Maps of imported networks are scaled to their own maximum. chest_xray_score: how much the picture is
-    like a frontal chest X-ray, 0..1; None from a network without a gate.
+    like a frontal chest X-ray, 0..1; None from a network without a gate. box: the part of the picture that it saw.
     """
 
     probability: float
     activation_map: np.ndarray
     chest_xray_score: float | None
+    box: framing.Box = framing.EVERYTHING
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What the network says of one picture; the first three fields are Output's.
+    """What the network says of one picture; the first three fields are Output's, but the map is of the whole picture.
 
     accepted: whether the gate takes it for a frontal chest X-ray; if not, the rest means
     nothing. uncertain: the operating points disagree, since the probability lies between
@@ -123,7 +124,7 @@ class Classifier:
         above = [output.probability >= other for other in thresholds.values()]
         return Finding(
             probability=output.probability,
-            activation_map=output.activation_map,
+            activation_map=framing.placed(output.activation_map, output.box),
             chest_xray_score=output.chest_xray_score,
             accepted=self.accepts(output),
             label=bundle.PNEUMONIA if output.probability >= threshold else bundle.NORMAL,
@@ -131,7 +132,7 @@ class Classifier:
             thresholds=thresholds,
             uncertain=any(above) and not all(above),
             inverted=inverted,
-            hints=quality.hints(picture, inverted=inverted),
+            hints=quality.hints(picture, output.box, inverted=inverted),
             operating_point=name,
             model_version=self.version,
             milliseconds=picture.milliseconds + (time.perf_counter() - start) * 1000,
@@ -160,8 +161,7 @@ class Classifier:
 
     def _see(self, grey: Image.Image) -> Output:
         pixels, box = preprocessing.unframed(grey, self.card.input_size)
-        output = self.run(pixels)
-        return replace(output, activation_map=framing.placed(output.activation_map, box))
+        return replace(self.run(pixels), box=box)
 
     def run(self, pixels: np.ndarray) -> Output:
         """What the network says of one input, uint8 (size, size, 1), upright and not inverted."""

@@ -158,7 +158,7 @@ def _decode(data: bytes, limits: Limits, at_least: int | None) -> Picture:
     with Image.open(io.BytesIO(data), formats=tuple(FORMATS)) as image:
         width, height = image.size
         limits.check_pixels(width, height, image.format or "")
-        if min(width, height) < 32:
+        if min(width, height) < LEAST_SIDE:
             raise Unreadable(
                 gettext_noop(
                     "The picture has only %(width)s x %(height)s pixels; an X-ray needs at least 32 on each side."
@@ -184,6 +184,7 @@ def _decode(data: bytes, limits: Limits, at_least: int | None) -> Picture:
     return Picture(grey=grey, width=width, height=height, format=format_name)
 
 
+LEAST_SIDE = 32  # pixels
 MOST_SCANS = 32
 """Of a JPEG; progressive ones have about ten. Each costs a pass over the whole picture, and an empty one 20 bytes."""
 MOST_STRIPS = 65_536

@@ -21,8 +21,10 @@ def unframed(grey: Image.Image, size: int) -> tuple[np.ndarray, framing.Box]:
     squeezed = grey if grey.size == (size, size) else grey.resize((size, size), Image.Resampling.BILINEAR)
     pixels = np.asarray(squeezed, dtype=np.uint8)
     box = framing.inside(pixels)
+    left, top, right, bottom = edges = framing.in_pixels(box, grey)
+    if min(right - left, bottom - top) < images.LEAST_SIDE:
+        box = framing.EVERYTHING  # what is inside would be refused if it came alone
     if box != framing.EVERYTHING:
-        edges = framing.in_pixels(box, grey)
         pixels = np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR, edges), dtype=np.uint8)
     return pixels[..., np.newaxis], box
 

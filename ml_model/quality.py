@@ -1,6 +1,6 @@
 """What may be wrong with a picture, judged from its pixels alone: hints for people, which change no answer.
 
-A frame that is cut away before the analysis is not judged.
+What is cut away as a frame before the analysis is not judged.
 
 Each measure has one threshold, set so that it speaks of one or two in a thousand of the 5,216 train
 pictures of the public set. Shares of them and, in brackets, of 200 normal adults (RSNA challenge):
@@ -42,13 +42,14 @@ _MIDDLE, _FAR = 0.13, 0.18  # of the width, from the middle
 _MARGIN = 0.1  # by how much a far axis must correlate better than any in the middle
 
 
-def hints(picture: Picture, *, inverted: bool = False) -> tuple[str, ...]:
-    """Those of CODES that hold for `picture`, or for its negative if it is `inverted`. Takes under a millisecond."""
-    pixels = np.asarray(picture.grey.resize((_SIDE, _SIDE), Image.Resampling.NEAREST))
-    left, top, right, bottom = box = framing.inside(pixels)
-    if box != framing.EVERYTHING:
-        edges = framing.in_pixels(box, picture.grey)
-        pixels = np.asarray(picture.grey.resize((_SIDE, _SIDE), Image.Resampling.NEAREST, edges))
+def hints(picture: Picture, box: framing.Box = framing.EVERYTHING, *, inverted: bool = False) -> tuple[str, ...]:
+    """Those of CODES that hold for what is in `box` of `picture`, or for its negative if it is `inverted`.
+
+    Takes under a millisecond.
+    """
+    left, top, right, bottom = box
+    edges = framing.in_pixels(box, picture.grey)
+    pixels = np.asarray(picture.grey.resize((_SIDE, _SIDE), Image.Resampling.NEAREST, edges))
     width, height = round((right - left) * picture.width), round((bottom - top) * picture.height)
     return tuple(_hints(255 - pixels if inverted else pixels, width, height))
 

@@ -245,7 +245,9 @@ def test_without_a_classifier_the_page_says_so(client, xray, monkeypatch):
     assert page.status_code == 503
     assert "try again later" in text(page)
     chosen = {"file": SimpleUploadedFile("a.jpg", xray()), "operating_point": "screening"}
-    assert client.post("/", chosen).status_code == 503
+    page = client.post("/", chosen)
+    assert page.status_code == 503
+    assert "operating_point" not in page.cookies, "nobody knows whether there is such a one"
 
 
 def test_the_same_picture_again_shows_its_earlier_result_and_is_recorded(client, xray):

@@ -72,7 +72,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         response = _upload_page(request, UploadForm(), failures, status=status, retry_after=retry_after)
     else:
         response = redirect(done[0] if len(done) == 1 else "diagnosis:history")
-    if operating_point:
+    if operating_point in serving.operating_points():
         preferences.remember_operating_point(response, operating_point)
     return response
 
@@ -83,20 +83,20 @@ def analyse_all_the_same(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
 
     Whoever comes back to a refusal of that, by the choice of a language for example, is led to the result.
     """
-    rejected = _visible(request, pk)
+    found = _visible(request, pk)
     if request.method != "POST":
-        return redirect(rejected)
+        return redirect(found)
     if not access.person_of(request).may_upload:
         return _refused(request)
-    if not rejected.is_rejected:
-        return redirect(rejected)
-    failure: dict[str, Any] = {"name": rejected.upload.original_name}
+    if not found.is_rejected:
+        return redirect(found)
+    failure: dict[str, Any] = {"name": found.upload.original_name}
     if seconds := PredictThrottle().seconds_to_wait(request):
         failure["message"] = _too_often(seconds)
         return _upload_page(request, UploadForm(), [failure], status=429, retry_after=seconds)
     try:
-        with pictures.from_storage(rejected.pk):
-            return redirect(services.analyse_all_the_same(rejected, by=access.person_of(request)))
+        with pictures.from_storage(found.pk):
+            return redirect(services.analyse_all_the_same(found, by=access.person_of(request)))
     except serving.Unavailable:
         failure["message"] = serving.UNAVAILABLE
         return _upload_page(request, UploadForm(), [failure], status=503)
@@ -218,13 +218,15 @@ def prediction(request: HttpRequest, pk: uuid.UUID) -> HttpResponse:
     found = _visible(request, pk)
     audit.record(access.person_of(request), audit.Action.VIEWED, [found], detail=audit.RESULT)
     review = found.reviews.first()
+    agrees = review is None or review.reading == found.label
     earlier = services.earlier_results(found)
     context = {
         "prediction": found,
         "earlier": earlier[:MOST_EARLIER],
         "further": max(0, earlier.count() - MOST_EARLIER),
         "review": review,
-        "stands": not found.is_forced and (review is None or review.reading == found.label),
+        "agrees": agrees,
+        "stands": not found.is_forced and agrees,
         **worklist.way(request, found),
     }
     return render(request, "diagnosis/prediction.html", context)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ml_model import dataset, heatmap, images
+from ml_model import dataset, framing, heatmap, images
 from ml_model.classifier import Classifier
 
 TILE, CAPTION, COLUMNS = 200, 32, 3
@@ -30,7 +30,7 @@ def write(
         left, top = place % COLUMNS * 2 * TILE, place // COLUMNS * (TILE + CAPTION)
         shown = grey.resize((TILE, TILE)).convert("RGB")
         sheet.paste(shown, (left, top))
-        colours = heatmap.picture(output.activation_map, TILE).convert("RGBA")
+        colours = heatmap.picture(framing.placed(output.activation_map, output.box), TILE).convert("RGBA")
         shown.paste(colours, mask=colours.getchannel("A").point(lambda alpha: alpha * 0.6))
         sheet.paste(shown, (left + TILE, top))
         name = dataset.printable(files[index].name)

@@ -1,5 +1,7 @@
 """The frame around a picture: what is kept from the network, and where its map belongs then."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageOps
@@ -38,6 +40,17 @@ def test_bars_on_two_sides_are_a_frame(border, box):
     assert box_of(ImageOps.expand(chest(), border)) == pytest.approx(box, abs=0.01)
 
 
+def test_a_thin_line_around_a_frame_does_not_hide_it():
+    framed = ImageOps.expand(chest(), 70)
+    for width in (1, 3):
+        assert box_of(ImageOps.expand(framed, width, 255)) == pytest.approx((0.15, 0.15, 0.85, 0.85), abs=0.02)
+
+
+def test_frames_within_each_other_are_cut_away():
+    bars = ImageOps.expand(chest(), (60, 0))
+    assert box_of(ImageOps.expand(bars, 60, 255)) == pytest.approx((0.214, 0.136, 0.786, 0.864), abs=0.02)
+
+
 def test_what_a_collimator_leaves_is_no_frame():
     picture = ImageOps.expand(chest(), (60, 0, 0, 0))
     assert box_of(picture) == framing.EVERYTHING, "at one side alone"
@@ -67,6 +80,22 @@ def test_the_network_is_shown_what_is_inside():
     assert framed.min() > 40, "nothing black is left"
 
 
+def test_what_would_be_too_small_by_itself_is_not_cut_out():
+    small = ImageOps.expand(chest(28, 28), 20)
+    assert box_of(small) != framing.EVERYTHING
+    assert preprocessing.unframed(small, SIDE)[1] == framing.EVERYTHING
+    assert preprocessing.unframed(ImageOps.expand(chest(40, 40), 20), SIDE)[1] != framing.EVERYTHING
+
+
+@pytest.mark.parametrize("side", [1, 4, 8, 32, 224])
+def test_a_picture_of_any_size_has_a_box(side):
+    for picture in (np.zeros((side, side), np.uint8), np.pad(np.full((side, side), 200, np.uint8), side)):
+        left, top, right, bottom = framing.inside(picture)
+        assert right - left >= framing.KEPT
+        assert bottom - top >= framing.KEPT
+        assert framing.placed(np.ones((2, 2), np.float32), (left, top, right, bottom)).any()
+
+
 def test_a_map_is_put_into_its_place():
     inner = np.full((8, 8), 0.5, np.float32)
     assert framing.placed(inner, framing.EVERYTHING) is inner
@@ -77,14 +106,32 @@ def test_a_map_is_put_into_its_place():
     assert placed[:half, half // 2 : -half // 2].min() == pytest.approx(0.5)
 
 
-def test_a_frame_changes_neither_the_answer_nor_where_the_network_looked():
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("size", [(400, 300), (2400, 2000)])
+def test_a_frame_changes_neither_the_answer_nor_where_the_network_looked(size, turned):
     classifier = Classifier(bundle.current())
-    picture = phantom.draw(400, 300, opacity=1)
-    answers = [classifier.classify(each)[0] for each in (picture, ImageOps.expand(picture, (100, 75)))]
+    whole = phantom.draw(*size, opacity=1)
+    whole = ImageOps.invert(whole) if turned else whole
+    framed = ImageOps.expand(whole, (size[0] // 4, size[1] // 4))
+    answers = []
+    for picture in (whole, framed):
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=90)
+        answers.append(classifier.diagnose(file.getvalue()))
+    assert [answer.inverted for answer in answers] == [turned, turned]
+    assert answers[1].accepted
     assert answers[1].probability == pytest.approx(answers[0].probability, abs=0.03)
-    assert classifier.accepts(answers[1])
-    whole, framed = (np.asarray(Image.fromarray(each.activation_map).resize((128, 128))) for each in answers)
-    inner = np.asarray(Image.fromarray(whole).resize((86, 86)))
-    assert np.abs(framed[21:107, 21:107] - inner).mean() < 0.05
-    assert not framed[:18].any()
-    assert not framed[:, 110:].any()
+    at_whole, at_framed = (np.asarray(Image.fromarray(answer.activation_map).resize((192, 192))) for answer in answers)
+    inner = np.asarray(Image.fromarray(at_whole).resize((128, 128)))
+    assert np.abs(at_framed[32:160, 32:160] - inner).mean() < 0.05
+    assert not at_framed[:28].any()
+    assert not at_framed[:, 164:].any()
+
+
+@pytest.mark.parametrize("grey", [20, 235])
+def test_hints_are_of_what_is_analysed(grey):
+    framed = np.random.Generator(np.random.PCG64(1)).normal(grey, 5, (1000, 1000)).clip(0, 255).astype(np.uint8)
+    framed[200:800, 200:800] = np.asarray(phantom.draw(600, 600))
+    file = io.BytesIO()
+    Image.fromarray(framed).save(file, "PNG")
+    assert Classifier(bundle.current()).diagnose(file.getvalue()).hints == ()

@@ -47,11 +47,13 @@ def test_other_ways_to_cut_a_chest_are_told_too(spoilt):
 
 
 @pytest.mark.parametrize("colour", [0, 128, 255])
-def test_a_frame_is_not_judged(colour):
-    """It is cut away for the analysis. What is left of a large picture may have few pixels, though."""
-    assert quality.hints(picture(bordered(CHEST, colour))) == ()
-    assert quality.hints(picture(ImageOps.expand(CHEST, (0, 640), colour))) == ()
-    assert quality.hints(picture(ImageOps.expand(CHEST.resize((200, 180)), 150, colour))) == ("low_resolution",)
+def test_what_is_in_the_box_is_judged(colour):
+    framed = picture(bordered(CHEST, colour))
+    inside = (0.15 / 1.3, 96 / 752, 1 - 0.15 / 1.3, 1 - 96 / 752)
+    assert quality.hints(framed, inside) == ()
+    assert quality.hints(framed) == ("borders",)
+    small = picture(ImageOps.expand(CHEST.resize((200, 180)), 150, colour))
+    assert quality.hints(small, (0.3, 0.3125, 0.7, 0.6875)) == ("low_resolution",)
 
 
 @pytest.mark.parametrize("colour", [0, 128, 255])
