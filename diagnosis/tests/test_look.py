@@ -9,6 +9,8 @@ from django.test import Client
 from playwright.sync_api import Browser, Page, expect
 
 from diagnosis import access, report, reviews, services
+from diagnosis.inference import serving
+from diagnosis.models import Prediction
 from diagnosis.tests.test_accessibility import log_in
 
 pytestmark = pytest.mark.django_db
@@ -57,6 +59,16 @@ def test_a_choice_of_language_counts_more_than_the_browser(client):
     page = client.get("/model/", headers={"Accept-Language": "fr"}).content.decode()
     assert 'dir="rtl"' in page
     assert "learned from children" not in page, "what the model's card says is translated too"
+
+
+def test_a_choice_of_language_leads_from_a_refusal_to_its_result(client, no_xray, monkeypatch):
+    client.post("/", {"file": ContentFile(no_xray, "board.png")})
+    result = Prediction.objects.get().get_absolute_url()
+    monkeypatch.setattr(serving, "_classifier", None)
+    assert client.post(f"{result}all-the-same").status_code == 503
+    page = client.post("/preferences/language", {"language": "fr", "next": f"{result}all-the-same"}, follow=True)
+    assert page.redirect_chain[-1][0] == result
+    assert page.status_code == 200
 
 
 def test_words_of_scripts_have_the_forms_of_their_language(client):

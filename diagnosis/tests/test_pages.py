@@ -131,17 +131,6 @@ def test_an_answered_picture_is_not_analysed_again(client, xray):
     assert Prediction.objects.count() == 1
 
 
-def test_a_choice_of_language_leads_from_a_refusal_to_its_result(client, no_xray, monkeypatch):
-    send(client, ("board.png", no_xray))
-    rejected = Prediction.objects.get()
-    address = f"/predictions/{rejected.pk}/all-the-same"
-    monkeypatch.setattr(serving, "_classifier", None)
-    assert client.post(address).status_code == 503
-    page = client.post("/preferences/language", {"language": "fr", "next": address}, follow=True)
-    assert page.redirect_chain[-1][0] == f"/predictions/{rejected.pk}/"
-    assert page.status_code == 200
-
-
 def test_without_a_classifier_a_refused_picture_stays(client, no_xray, monkeypatch):
     send(client, ("board.png", no_xray))
     rejected = Prediction.objects.get()
