@@ -126,8 +126,9 @@ def test_two_requests_for_a_refused_picture_at_the_same_time_make_one_result(cli
 def test_an_answered_picture_is_not_analysed_again(client, xray):
     send(client, ("a.jpg", xray()))
     prediction = Prediction.objects.get()
-    page = client.post(f"/predictions/{prediction.pk}/all-the-same")
-    assert page["Location"] == f"/predictions/{prediction.pk}/"
+    for ask in (client.post, client.get):
+        page = ask(f"/predictions/{prediction.pk}/all-the-same")
+        assert page["Location"] == f"/predictions/{prediction.pk}/"
     assert Prediction.objects.count() == 1
 
 

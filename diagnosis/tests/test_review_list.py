@@ -160,6 +160,10 @@ def test_no_more_are_read_at_once_than_a_form_can_ask_for(reviewer, make, monkey
     chosen = {"_selected_action": [str(make(name).pk) for name in ("one", "two")]}
     page = reviewer.post(LIST, {"action": "read_as_normal", **chosen}, follow=True).content.decode()
     assert "At most 1 pictures are read at once, and you chose 2." in page
+    mixed = {"_selected_action": [str(make("three").pk), str(make("dog", status="rejected").pk)]}
+    page = reviewer.post(LIST, {"action": "read_as_normal", "post": "yes", **mixed}, follow=True).content.decode()
+    assert "At most" not in page, "of those that can be read, only one was chosen"
+    assert Review.objects.count() == 1
 
 
 def test_the_detail_page_tells_the_readings_and_is_logged(reviewer, some):
