@@ -22,11 +22,11 @@ def unframed(grey: Image.Image, size: int) -> tuple[np.ndarray, framing.Box]:
     pixels = np.asarray(squeezed, dtype=np.uint8)
     box = framing.inside(pixels)
     left, top, right, bottom = edges = framing.in_pixels(box, grey)
-    if min(right - left, bottom - top) < images.LEAST_SIDE:
-        box = framing.EVERYTHING  # what is inside would be refused if it came alone
-    if box != framing.EVERYTHING:
-        pixels = np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR, edges), dtype=np.uint8)
-    return pixels[..., np.newaxis], box
+    # What would be refused if it came alone is not cut out.
+    if box == framing.EVERYTHING or min(right - left, bottom - top) < images.LEAST_SIDE:
+        return pixels[..., np.newaxis], framing.EVERYTHING
+    cut = grey.resize((size, size), Image.Resampling.BILINEAR, edges)
+    return np.asarray(cut, dtype=np.uint8)[..., np.newaxis], box
 
 
 def from_bytes(data: bytes, size: int) -> np.ndarray:
